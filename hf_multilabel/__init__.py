@@ -1,0 +1,58 @@
+"""From labelled text to a Hub repository that returns label sets. The way of one text is the order of the folders.
+
+    recipe        recipe/          YAML -> Recipe, every problem reported at once
+    data          data/            files or a Hub dataset -> sparse label lists, splits, checks, batches
+    model         backbones.py     a backbone's name -> weights
+                  remote_code/     configuration, poolings, heads, model, decision, pipeline: the files that ship
+                  losses/          logits and targets -> loss, class weights
+    training      training/        arguments, layer-wise rates, trainer
+    decisions     decisions/       held-out probabilities -> thresholds
+    evaluation    evaluation/      probabilities, predictions, targets -> metrics
+    publishing    publishing/      the output folder as a proved Hub repository, pushed
+    workflow      workflow.py      one recipe through all of the above
+    commands      cli.py           hf-multilabel train | evaluate | predict | inspect | push
+
+Importing the package lets AutoConfig, AutoModel, AutoModelForSequenceClassification and
+`pipeline("multi-label-classification")` find its classes, and lets saved models carry their code.
+"""
+
+from __future__ import annotations
+
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from hf_multilabel.remote_code.configuration_multilabel import MultiLabelConfig
+from hf_multilabel.remote_code.decision_multilabel import check_decision, decide, default_decision, hash_labels
+from hf_multilabel.remote_code.heads_multilabel import HEADS
+from hf_multilabel.remote_code.modeling_multilabel import (
+    MultiLabelForSequenceClassification,
+    MultiLabelPreTrainedModel,
+)
+from hf_multilabel.remote_code.pipeline_multilabel import MultiLabelClassificationPipeline
+from hf_multilabel.remote_code.poolings_multilabel import POOLINGS
+
+__all__ = [
+    "HEADS",
+    "POOLINGS",
+    "MultiLabelClassificationPipeline",
+    "MultiLabelConfig",
+    "MultiLabelForSequenceClassification",
+    "MultiLabelPreTrainedModel",
+    "check_decision",
+    "decide",
+    "default_decision",
+    "hash_labels",
+]
+
+AutoConfig.register(MultiLabelConfig.model_type, MultiLabelConfig)
+AutoModel.register(MultiLabelConfig, MultiLabelForSequenceClassification)
+AutoModelForSequenceClassification.register(MultiLabelConfig, MultiLabelForSequenceClassification)
+PIPELINE_REGISTRY.register_pipeline(
+    "multi-label-classification",
+    pipeline_class=MultiLabelClassificationPipeline,
+    pt_model=AutoModelForSequenceClassification,
+    type="text",
+)
+# "register" above finds classes in this process; these two lines copy their files beside saved weights
+MultiLabelConfig.register_for_auto_class()
+MultiLabelForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")

@@ -1,0 +1,149 @@
+"""What is looked for across the splits: shared texts and ids, labels seen only in evaluation; and what is counted."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hf_multilabel.data.findings import Findings, shown
+from hf_multilabel.data.rows import Rows
+from hf_multilabel.errors import Finding
+
+EXAMPLES = 5
+DIGEST = 16
+
+
+def text_digests(text: pa.ChunkedArray) -> np.ndarray:
+    """One hash a text, equal for equal texts, shape (N,).
+
+    Cost: 16 bytes a text; the texts themselves are not copied.
+    """
+    digests = bytearray()
+    for chunk in text.chunks:
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, dtype=np.int64)[chunk.offset : chunk.offset + len(chunk) + 1].tolist()
+        view = memoryview(data) if data is not None else memoryview(b"")
+        for start, end in itertools.pairwise(ends):
+            digests += hashlib.blake2b(view[start:end], digest_size=DIGEST).digest()
+    return np.frombuffer(bytes(digests), dtype=f"V{DIGEST}")
+
+
+def find_duplicates(splits: Mapping[str, Rows], has_ids: bool, findings: Findings) -> dict[str, Any]:
+    """Count texts shared between splits and inside them, and ids used twice.
+
+    Args:
+        splits: All splits, training first.
+        has_ids: Whether ids come from the data.
+        findings: Receives one finding a pair of splits that share texts or ids, and a split that repeats ids.
+
+    Returns:
+        `between_splits`: rows of the second split whose text the first one has, by "first/second"; `within_splits`:
+        rows whose text stood in the same split before; `ids`: the same for ids, where there are.
+    """
+    digests = {split: text_digests(rows.text) for split, rows in splits.items()}
+    statistics: dict[str, Any] = {
+        "between_splits": {},
+        "within_splits": {split: len(found) - len(np.unique(found)) for split, found in digests.items()},
+    }
+    for first, second in itertools.combinations(splits, 2):
+        shared = np.flatnonzero(np.isin(digests[second], digests[first]))
+        statistics["between_splits"][f"{first}/{second}"] = len(shared)
+        if len(shared):
+            examples = ", ".join(splits[second].where(row) for row in shared[:EXAMPLES])
+            what = (
+                f"expected no text of {first} in {second}, found {_rows(len(shared))} of {second}, such as {examples}"
+            )
+            findings.add("D114", f"{splits[second].files[0]}:text", what, _fix("remove them from one of the two"))
+    if has_ids:
+        statistics["ids"] = _find_ids(splits, findings)
+    return statistics
+
+
+def _find_ids(splits: Mapping[str, Rows], findings: Findings) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for split, rows in splits.items():
+        repeated = [value["values"] for value in pc.value_counts(rows.ids).to_pylist() if value["counts"] > 1]
+        counts[split] = len(repeated)
+        if repeated:
+            what = f"expected every id once, found {len(repeated)} used again, such as {_some(repeated)}"
+            findings.add("D113", f"{rows.files[0]}:id", what, _fix("make them different, or leave data.id out"))
+    for first, second in itertools.combinations(splits, 2):
+        shared = splits[second].ids.filter(pc.is_in(splits[second].ids, splits[first].ids.combine_chunks()))
+        counts[f"{first}/{second}"] = len(shared)
+        if len(shared):
+            what = f"expected no id of {first} in {second}, found {len(shared)}, such as {_some(shared.to_pylist())}"
+            findings.add("D113", f"{splits[second].files[0]}:id:{first}", what, _fix("make them different"))
+    return counts
+
+
+def find_unseen(names: Sequence[str], splits: Mapping[str, Rows], findings: Findings) -> dict[str, Any]:
+    """Labels that no training row has.
+
+    Args:
+        names: Of all labels.
+        splits: All splits, with `train`; labels are ids into `names`.
+        findings: Receives labels that occur outside training only, with the first row that has each.
+
+    Returns:
+        `count` and `examples` of labels that occur in evaluation only, their number `by_split`, and `never` for labels
+        that were declared but occur nowhere.
+    """
+    counts = {split: rows.labels.getnnz(axis=0) for split, rows in splits.items()}
+    unseen = counts["train"] == 0
+    others = {split: unseen & (found > 0) for split, found in counts.items() if split != "train"}
+    outside = np.flatnonzero(np.any(list(others.values()), axis=0)).tolist() if others else []
+    first = {split: _first_rows(splits[split]) for split in others}
+    for label in outside:
+        held = [split for split in others if others[split][label]]
+        found = " and ".join(f"{_rows(int(counts[split][label]))} of {split}" for split in held)
+        what = f"expected every label in training too, found {shown(names[label])} only in {found}"
+        where = splits[held[0]].where(first[held[0]][label])
+        fix = "give it training rows, or set data.unseen_labels: keep (it can't be learned)"
+        findings.append(Finding("D115", f"{where}:labels", what, fix))
+    never = np.flatnonzero(np.sum(list(counts.values()), axis=0) == 0).tolist()
+    return {
+        "count": len(outside),
+        "examples": [names[label] for label in outside[:EXAMPLES]],
+        "by_split": {split: int(found.sum()) for split, found in others.items()},
+        "never": len(never),
+        "never_examples": [names[label] for label in never[:EXAMPLES]],
+    }
+
+
+def _first_rows(rows: Rows) -> dict[int, int]:
+    by_label = rows.labels.tocoo()
+    labels, first = np.unique(by_label.col, return_index=True)
+    return dict(zip(labels.tolist(), by_label.row[first].tolist(), strict=True))
+
+
+def count_labels(rows: Rows, labels: int) -> dict[str, float | int]:
+    """How many labels rows have.
+
+    Returns:
+        `cardinality` (labels a row), `density` (that divided by the number of labels), `rows_without_labels`.
+    """
+    held = np.diff(rows.labels.indptr)
+    cardinality = float(held.mean()) if len(held) else 0.0
+    return {
+        "cardinality": round(cardinality, 4),
+        "density": round(cardinality / labels, 8),
+        "rows_without_labels": int((held == 0).sum()),
+    }
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s'[: count != 1]}"
+
+
+def _some(values: Sequence[str]) -> str:
+    return ", ".join(shown(value) for value in values[:EXAMPLES])
+
+
+def _fix(remedy: str) -> str:
+    return f"{remedy}, or set data.duplicates: warn"

@@ -1,0 +1,174 @@
+"""Which of the label forms a file uses: the recipe says so, or the type of the column does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from hf_multilabel.data.columns import as_tuple
+from hf_multilabel.data.findings import Findings, shown
+from hf_multilabel.data.label_columns import (
+    ColumnLabels,
+    DelimitedLabels,
+    LabelColumns,
+    ListLabels,
+    VectorLabels,
+    zero_one,
+)
+from hf_multilabel.data.tables import Table, describe, is_list, is_number, is_text
+
+LABELS_FIX = "set data.labels to the label column, to the list of the 0/1 columns, or to null for all 0/1 columns"
+GUESSES = ("|", ";", ",", "\t", " ")
+
+
+@dataclass(frozen=True)
+class LabelRequest:
+    """What a recipe says about the labels.
+
+    Args:
+        columns: The label column, the 0/1 columns, or None for all 0/1 columns.
+        form: Key of `LABEL_FORMATS`.
+        delimiter: Between the names of a delimited column.
+        order: Declared labels; a column of 0/1 lists follows their order.
+    """
+
+    columns: str | Sequence[str] | None = "labels"
+    form: str = "auto"
+    delimiter: str | None = None
+    order: tuple[str, ...] = ()
+
+    def choose(self, table: Table, findings: Findings) -> LabelColumns | None:
+        """The reader of a table's labels, or None where a finding says why there is none.
+
+        Raises:
+            ValueError: If `form` is unknown, or the columns were not found with `find_columns`.
+        """
+        if self.form not in LABEL_FORMATS:
+            raise ValueError(f"label_format: expected one of {', '.join(LABEL_FORMATS)}, found {self.form!r}.")
+        if self.columns is None:
+            raise ValueError("labels: expected column names, found None. Call find_columns first.")
+        if not table.check_columns(as_tuple(self.columns), findings, LABELS_FIX):
+            return None
+        return LABEL_FORMATS[self.form](self, table, findings)
+
+    def find_columns(self, table: Table, others: Sequence[str], findings: Findings) -> LabelRequest:
+        """Name the 0/1 columns of a table where the recipe leaves them open.
+
+        Args:
+            table: Its whole content is looked at: a column in which most values are 0 or 1 is a label, and the
+                other values in it are then found row by row.
+            others: Columns of ids and texts.
+            findings: Receives that there is none.
+        """
+        if self.columns is not None:
+            return self
+        possible = [name for name, kind in table.types.items() if name not in others and _may_be_zero_one(kind)]
+        right = dict.fromkeys(possible, 0)
+        rows = 0
+        for batch in table.read(possible, Findings()) if possible else ():
+            rows += len(batch)
+            for name in possible:
+                zero, one = zero_one(batch.columns[name])
+                right[name] += int((zero | one).sum())
+        found = tuple(name for name in possible if 2 * right[name] > rows)
+        if rows and not found:
+            what = f"expected 0/1 columns, found {', '.join(map(repr, table.types))}"
+            findings.add("L105", f"{table.file}:labels", what, "set data.labels to the label column")
+        return replace(self, columns=found)
+
+
+def _may_be_zero_one(kind: pa.DataType) -> bool:
+    return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+
+
+def _auto(request: LabelRequest, table: Table, findings: Findings) -> LabelColumns | None:
+    if not isinstance(request.columns, str):
+        return _columns(request, table, findings)
+    kind = table.types[request.columns]
+    if is_text(kind):
+        return _delimited(request, table, findings)
+    return _list(request, table, findings)
+
+
+def _list(request: LabelRequest, table: Table, findings: Findings) -> LabelColumns | None:
+    column = _single(request, table, findings)
+    if column is None:
+        return None
+    kind = table.types[column]
+    item = kind.value_type if is_list(kind) else kind
+    if is_list(kind) and pa.types.is_boolean(item):
+        fix = "set data.label_format: columns, and data.label_names to their order"
+        findings.add("L105", f"{table.file}:{column}", "expected lists of names, found lists of booleans", fix)
+        return None
+    readable = is_text(item) or pa.types.is_null(item) or (is_list(kind) and is_number(item))
+    if not readable:
+        what = f"expected lists of label names, found {describe(kind)}"
+        findings.add("L105", f"{table.file}:{column}", what, LABELS_FIX)
+        return None
+    return ListLabels(column, tuple(table.class_names.get(column, ())))
+
+
+def _delimited(request: LabelRequest, table: Table, findings: Findings) -> LabelColumns | None:
+    column = _single(request, table, findings)
+    if column is None:
+        return None
+    kind = table.types[column]
+    if not (is_text(kind) or pa.types.is_null(kind)):
+        what = f"expected text with a delimiter between label names, found {describe(kind)}"
+        findings.add("L105", f"{table.file}:{column}", what, "leave data.label_format out")
+        return None
+    if request.delimiter is None:
+        _ask_for_delimiter(table, column, findings)
+        return None
+    return DelimitedLabels(column, request.delimiter)
+
+
+def _ask_for_delimiter(table: Table, column: str, findings: Findings) -> None:
+    cells: list[str] = []
+    for batch in table.read([column], Findings()):
+        cells = [cell for cell in batch.columns[column].drop_null().to_pylist() if cell.strip()]
+        break
+    found = f"text such as {shown(max(cells, key=len))}" if cells else "empty cells"
+    if cells and all(cell.strip().startswith("[") for cell in cells):
+        fix = "set data.label_format: list"
+    else:
+        guess = next((sign for sign in GUESSES if any(sign in cell for cell in cells)), "|")
+        fix = f"set data.label_delimiter, probably to {guess!r}"
+    what = f"expected a list column or a delimiter for the text column, found {found}"
+    findings.add("L105", f"{table.file}:{column}", what, fix)
+
+
+def _columns(request: LabelRequest, table: Table, findings: Findings) -> LabelColumns | None:
+    names = as_tuple(request.columns or ())
+    if len(names) == 1 and is_list(table.types[names[0]]):
+        if request.order:
+            return VectorLabels(names[0], request.order)
+        what, fix = "expected the labels of the 0/1 lists, found none declared", "set data.label_names to their order"
+        findings.add("L105", f"{table.file}:{names[0]}", what, fix)
+        return None
+    for name in names:
+        kind = table.types[name]
+        if not (is_number(kind) or is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+            what = f"expected a 0/1 column, found {describe(kind)}"
+            findings.add("L105", f"{table.file}:{name}", what, LABELS_FIX)
+            return None
+    return ColumnLabels(names)
+
+
+def _single(request: LabelRequest, table: Table, findings: Findings) -> str | None:
+    names = as_tuple(request.columns or ())
+    if len(names) == 1:
+        return names[0]
+    what = f"expected one label column for label_format {request.form}, found {len(names)}"
+    findings.add("L105", f"{table.file}:labels", what, "set data.label_format: columns")
+    return None
+
+
+LABEL_FORMATS: dict[str, Callable[[LabelRequest, Table, Findings], LabelColumns | None]] = {
+    "auto": _auto,
+    "list": _list,
+    "delimited": _delimited,
+    "columns": _columns,
+}

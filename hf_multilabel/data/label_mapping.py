@@ -1,0 +1,133 @@
+"""From the names found in the data to the one label space: declared, known from a model, or collected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from hf_multilabel.data.columns import as_tuple
+from hf_multilabel.data.findings import Findings
+from hf_multilabel.data.label_format import LABELS_FIX, LabelRequest
+from hf_multilabel.data.labels import LabelSpace, normalize, read_label_names
+from hf_multilabel.data.rows import Rows
+from hf_multilabel.data.tables import Table
+from hf_multilabel.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Labels that are settled before any row is read.
+
+    Args:
+        names: In their order; empty where the data decide.
+        renames: What the data hold to the name it stands for.
+        where: Where the names come from, for messages.
+    """
+
+    names: tuple[str, ...] = ()
+    renames: Mapping[str, str] | None = None
+    where: str = "label_names"
+
+    @classmethod
+    def read(cls, label_names: str | Path | Sequence[str] | None) -> Declared:
+        """From a file or a list; None declares nothing.
+
+        Raises:
+            InputError: If the file is missing or wrong, or the names do not make a label space.
+        """
+        if label_names is None:
+            return cls()
+        if not isinstance(label_names, (str, Path)):
+            return cls(LabelSpace.from_names(label_names, where="label_names").names)
+        names, renames = read_label_names(label_names)
+        return cls(LabelSpace.from_names(names, where=str(label_names)).names, renames, str(label_names))
+
+    def or_classes(self, table: Table, columns: str | Sequence[str] | None) -> Declared:
+        """These, or else the class names that the source itself declares for the label column."""
+        classes = table.class_names.get(columns) if isinstance(columns, str) else None
+        if self.names or not classes:
+            return self
+        where = f"{table.file}:{columns}"
+        return replace(self, names=LabelSpace.from_names(classes, where=where).names, where=where)
+
+
+def find_label_columns(
+    request: LabelRequest, table: Table, others: Sequence[str], known: LabelSpace | None, findings: Findings
+) -> LabelRequest:
+    """The request with its 0/1 columns named: those of the table, or those of the labels a model knows.
+
+    Args:
+        request: As the recipe has it.
+        table: The first of the training split, or of the split to evaluate.
+        others: Columns of ids and texts.
+        known: The labels of a finished model; a label without a column is a finding.
+        findings: Receives what is wrong.
+    """
+    if request.columns is not None:
+        return request
+    if known is None:
+        return request.find_columns(table, others, findings)
+    found = as_tuple(request.find_columns(table, others, Findings()).columns or ())
+    named = [name for name in table.types if name not in found and normalize(name) in known.id_of]
+    columns = (*found, *named)
+    present = {normalize(name) for name in columns}
+    table.check_columns([name for name in known.names if name not in present], findings, LABELS_FIX)
+    return replace(request, columns=columns)
+
+
+def collect_space(vocabulary: Vocabulary, in_order: bool, where: str) -> LabelSpace:
+    """The label space of the names that occur.
+
+    Args:
+        vocabulary: After all splits were read.
+        in_order: Keep the order of appearance (of 0/1 columns); else sort, so that the order of rows does not matter.
+        where: The source, for messages.
+
+    Raises:
+        InputError: If there are no labels, or two are equal but for Unicode form, space or case.
+    """
+    names = vocabulary.names
+    return LabelSpace.from_names(names if in_order else sorted(names, key=natural_key), where=where)
+
+
+def natural_key(name: str) -> tuple[int, str]:
+    """A sort key by which plain numbers come first, in the order of their value.
+
+    Example:
+        >>> sorted(["10", "b", "3"], key=natural_key)
+        ['3', '10', 'b']
+    """
+    return (len(name), name) if name.isascii() and name.isdigit() else (1 << 30, name)
+
+
+def map_labels(
+    splits: Mapping[str, Rows], vocabulary: Vocabulary, space: LabelSpace, findings: Findings
+) -> dict[str, Rows]:
+    """The same rows with labels as ids of the label space, sorted.
+
+    Args:
+        splits: Rows whose labels are numbers of the vocabulary.
+        vocabulary: Name and first place of each number.
+        space: The labels there may be.
+        findings: Receives each name that is not in the space, with its first row and the nearest name.
+    """
+    target = np.array([space.id_of.get(name, -1) for name in vocabulary.names], dtype=np.int64)
+    held = np.sum([np.bincount(rows.labels.indices, minlength=len(target)) for rows in splits.values()], axis=0)
+    for number in np.flatnonzero(target < 0):
+        # several unknown names may stand in one cell, so no sorting out by place
+        name = vocabulary.names[number]
+        findings.append(space.unknown(name, vocabulary.places[number], int(held[number])))
+    return {split: replace(rows, labels=_renumber(rows.labels, target, len(space))) for split, rows in splits.items()}
+
+
+def _renumber(labels: csr_matrix, target: np.ndarray, width: int) -> csr_matrix:
+    rows = np.repeat(np.arange(labels.shape[0]), np.diff(labels.indptr))
+    numbers = target[labels.indices]
+    rows, numbers = rows[numbers >= 0], numbers[numbers >= 0]
+    matrix = csr_matrix((np.ones(len(rows), dtype=bool), (rows, numbers)), shape=(labels.shape[0], width))
+    matrix.sum_duplicates()
+    return matrix

@@ -1,0 +1,116 @@
+"""One split in memory: ids, texts and sparse labels, each row with its place in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_matrix
+
+from hf_multilabel.data.columns import TextColumns
+from hf_multilabel.data.findings import Findings
+from hf_multilabel.data.label_format import LabelRequest
+from hf_multilabel.data.tables import Table
+from hf_multilabel.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one split, N of them.
+
+    Args:
+        ids: Shape (N,), string.
+        text: Shape (N,), large_string.
+        labels: Bool, shape (N, numbers of the vocabulary).
+        files: Names of the files.
+        file: Index into `files`, shape (N,).
+        place: Number of the row in its file, shape (N,).
+    """
+
+    ids: pa.ChunkedArray
+    text: pa.ChunkedArray
+    labels: csr_matrix
+    files: tuple[str, ...]
+    file: np.ndarray
+    place: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def where(self, row: int) -> str:
+        """`file:row` of a row."""
+        return f"{self.files[self.file[row]]}:{self.place[row]}"
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """The given rows, in their order."""
+        indices = pa.array(rows)
+        return Rows(
+            self.ids.take(indices),
+            self.text.take(indices),
+            self.labels[rows],
+            self.files,
+            self.file[rows],
+            self.place[rows],
+        )
+
+
+def read_rows(
+    split: str,
+    tables: Sequence[Table],
+    text: TextColumns,
+    labels: LabelRequest,
+    vocabulary: Vocabulary,
+    findings: Findings,
+) -> Rows:
+    """Read the tables of one split after each other.
+
+    Args:
+        split: Its name; ids are made of it where there is no id column.
+        tables: Its files.
+        text: Which columns make id and text.
+        labels: Which columns hold the labels.
+        vocabulary: Receives the label names.
+        findings: Receives what is wrong; the rows are of use only if there is nothing.
+    """
+    ids: list[pa.Array] = []
+    texts: list[pa.Array] = []
+    matrices: list[csr_matrix] = []
+    files: list[np.ndarray] = []
+    places: list[np.ndarray] = []
+    count = 0
+    for number, table in enumerate(tables):
+        readable = text.check(table, findings)
+        reader = labels.choose(table, findings)
+        if reader is None or not readable:
+            continue
+        before, known = count, len(findings)
+        for batch in table.read(tuple(dict.fromkeys(text.names + reader.names)), findings):
+            ids.append(text.read_ids(batch, f"{split}-", count + 1, findings))
+            texts.append(text.read(batch, findings))
+            matrices.append(reader.read(batch, vocabulary, findings))
+            files.append(np.full(len(batch), number, dtype=np.int32))
+            places.append(batch.places)
+            count += len(batch)
+        if count == before and len(findings) == known:
+            what = "expected rows, found none below the column names"
+            findings.add("D102", table.file, what, "check how the file was written")
+    return Rows(
+        pa.chunked_array(ids, pa.string()),
+        pa.chunked_array(texts, pa.large_string()),
+        _stack(matrices, len(vocabulary)),
+        tuple(table.file for table in tables),
+        np.concatenate(files) if files else np.zeros(0, np.int32),
+        np.concatenate(places) if places else np.zeros(0, np.int64),
+    )
+
+
+def _stack(matrices: Sequence[csr_matrix], width: int) -> csr_matrix:
+    """The matrices below each other; each is as wide as the vocabulary was when it was made."""
+    if not matrices:
+        return csr_matrix((0, width), dtype=bool)
+    lengths = np.concatenate([np.diff(matrix.indptr) for matrix in matrices])
+    indices = np.concatenate([matrix.indices for matrix in matrices])
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    return csr_matrix((np.ones(len(indices), dtype=bool), indices, indptr), shape=(len(lengths), width))

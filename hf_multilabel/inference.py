@@ -1,0 +1,214 @@
+"""A finished model at work: load it from a folder or the Hub, score texts, stream label sets, measure a dataset."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HTTPError
+from scipy.sparse import csr_matrix
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from hf_multilabel.data.batching import MultiLabelCollator, tokenize
+from hf_multilabel.data.labels import LabelSpace
+from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.errors import EnvironmentFault, Finding, InputError
+from hf_multilabel.evaluation.metrics import evaluate_predictions
+from hf_multilabel.remote_code.decision_multilabel import decide_probabilities, default_decision, probabilities
+from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
+from hf_multilabel.training.scoring import score_dataset
+
+# Texts read ahead and sorted by length: enough to pad little, few enough to stream.
+READ_AHEAD = 1024
+
+
+def measure(
+    logits: np.ndarray, targets: csr_matrix, decision: Mapping[str, Any], k: Iterable[int] = (1, 3, 5)
+) -> dict[str, dict[str, float]]:
+    """Metrics at a fixed cut of 0.5 and at a decision, side by side.
+
+    Args:
+        logits: Shape (N, L).
+        targets: True where the label holds, shape (N, L).
+        decision: As stored in config.json.
+        k: Cut-offs of the ranking metrics.
+
+    Returns:
+        `fixed` and `tuned`, each from metric name to value.
+    """
+    found = {}
+    for name, rule in (("fixed", default_decision()), ("tuned", dict(decision))):
+        probs = probabilities(torch.from_numpy(logits), rule)
+        predicted = decide_probabilities(probs, rule).numpy()
+        found[name] = evaluate_predictions(probs.numpy(), predicted, targets, k=tuple(k))
+    return found
+
+
+@dataclass
+class FinishedModel:
+    """A trained model with its tokenizer and decision.
+
+    Args:
+        name: Folder or Hub id it came from.
+        model: In eval mode, fp32.
+        tokenizer: Cuts texts where training did.
+    """
+
+    name: str
+    model: MultiLabelForSequenceClassification
+    tokenizer: PreTrainedTokenizerBase
+
+    @classmethod
+    def load(cls, name: str | Path, revision: str | None = None) -> FinishedModel:
+        """Load a run's folder or a Hub repo with this package's own classes; no code from the repo runs.
+
+        Args:
+            name: Folder, or OWNER/NAME on the Hub.
+            revision: Branch, tag or commit on the Hub.
+
+        Raises:
+            InputError: If there is no such model or it is none of ours.
+            EnvironmentFault: If it can't be fetched or its weights do not belong to its config.
+        """
+        folder = Path(name)
+        if folder.exists() and not (folder / "config.json").is_file():
+            found = "a file" if folder.is_file() else "no config.json"
+            raise InputError(
+                Finding(
+                    "C101",
+                    str(name),
+                    f"expected the folder of a finished run, found {found}",
+                    "give the run's folder, for instance runs/quickstart, or a Hub id",
+                )
+            )
+        if not folder.exists() and (str(name).count("/") != 1 or str(name).startswith((".", "/", "~"))):
+            raise InputError(
+                Finding(
+                    "C102",
+                    str(name),
+                    "expected a run's folder or a Hub id OWNER/NAME, found neither",
+                    "check the path; runs lie under runs/",
+                )
+            )
+        try:
+            model, info = MultiLabelForSequenceClassification.from_pretrained(
+                str(name), revision=revision or "main", output_loading_info=True, dtype=torch.float32
+            )
+            tokenizer = AutoTokenizer.from_pretrained(str(name), revision=revision or "main", trust_remote_code=False)
+        except (OSError, RuntimeError) as error:
+            raise EnvironmentFault(
+                Finding(
+                    "C103",
+                    str(name),
+                    f"expected a model that loads, found: {error}",
+                    "check the folder, the name and the connection, or train again",
+                )
+            ) from error
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                Finding(
+                    "C104",
+                    str(name),
+                    f"expected a model of this package, found: {error}",
+                    "give a folder written by hf-multilabel train",
+                )
+            ) from error
+        absent = sorted(info["missing_keys"])
+        if absent:
+            raise EnvironmentFault(
+                Finding(
+                    "C105",
+                    str(name),
+                    f"expected all weights, found {len(absent)} missing, {absent[0]} first",
+                    "fetch or train the model again",
+                )
+            )
+        return cls(str(name), model.eval(), tokenizer)
+
+    def file(self, name: str) -> Path:
+        """A file beside the weights, fetched where the model is on the Hub.
+
+        Raises:
+            InputError: If the model has no such file.
+            EnvironmentFault: If the Hub can't be reached.
+        """
+        try:
+            path = Path(self.name) / name if Path(self.name).is_dir() else Path(hf_hub_download(self.name, name))
+        except EntryNotFoundError:
+            path = Path(self.name) / name
+        except (OSError, HTTPError) as error:
+            found = f"expected to fetch {name}, found {type(error).__name__}"
+            raise EnvironmentFault(Finding("C107", self.name, found, "check the connection")) from error
+        if not path.is_file():
+            found = f"expected {name} beside the model, found none"
+            raise InputError(Finding("C108", self.name, found, "give a folder written by hf-multilabel train"))
+        return path
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The labels in the order of the head's rows."""
+        id2label = self.model.config.id2label
+        return LabelSpace.from_names([id2label[i] for i in range(len(id2label))], where=f"{self.name}/config.json")
+
+    @property
+    def collator(self) -> MultiLabelCollator:
+        """Rows of `tokenize` to tensors."""
+        return MultiLabelCollator(self.tokenizer, self.model.config.num_labels)
+
+    def predict(self, rows: Iterable[Mapping[str, str]], batch_size: int = 32) -> Iterator[dict[str, Any]]:
+        """Label sets of a stream of texts, in its order.
+
+        Args:
+            rows: Each with `id` and `text`.
+            batch_size: Texts of one forward pass.
+
+        Yields:
+            `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability).
+
+        Cost: Constant memory: 1,024 texts at a time.
+        """
+        names = self.labels.names
+        rows = iter(rows)
+        while block := list(itertools.islice(rows, READ_AHEAD)):
+            for row, probs, chosen in zip(
+                block, *self._decide([row["text"] for row in block], batch_size), strict=True
+            ):
+                ids = np.flatnonzero(chosen)
+                ids = ids[np.argsort(-probs[ids], kind="stable")]
+                yield {
+                    "id": row["id"],
+                    "labels": [names[i] for i in ids],
+                    "scores": {names[i]: round(float(probs[i]), 6) for i in ids},
+                }
+
+    def _decide(self, texts: list[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        device = self.model.device
+        probs = np.empty((len(texts), self.model.config.num_labels), dtype=np.float32)
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = self.tokenizer([texts[i] for i in chosen], truncation=True, padding=True, return_tensors="pt")
+            with torch.inference_mode():
+                logits = self.model(**batch.to(device)).logits
+            probs[chosen] = probabilities(logits, self.model.config.decision).cpu().numpy()
+        decided = decide_probabilities(torch.from_numpy(probs), self.model.config.decision).numpy()
+        return probs, decided
+
+    def evaluate(self, data: MultiLabelData, split: str, batch_size: int = 32, k: Iterable[int] = (1, 3, 5)) -> dict:
+        """Metrics of one split, at 0.5 and at the stored decision.
+
+        Args:
+            data: Loaded with `known_labels=self.labels`: targets are mapped by name.
+            split: Its name in `data.splits`.
+            batch_size: Rows of one forward pass.
+            k: Cut-offs of the ranking metrics.
+        """
+        dataset, _ = tokenize(data.splits[split], self.tokenizer, self.tokenizer.model_max_length)
+        logits = score_dataset(self.model, dataset, self.collator, batch_size=batch_size, description=split)
+        return measure(logits, data.label_matrix(split), self.model.config.decision, k)

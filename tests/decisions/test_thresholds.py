@@ -1,0 +1,232 @@
+"""Threshold rules against brute force over every cut point, on random and tied scores."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+from sklearn.metrics import f1_score
+
+from hf_multilabel.decisions import THRESHOLD_RULES, fit_thresholds
+from hf_multilabel.decisions.thresholds import ROUNDS, SHRINKAGE
+
+FEW = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0])
+FINE = st.floats(0, 1, width=32, allow_subnormal=False)
+
+
+@st.composite
+def scored(draw: st.DrawFn, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    shape = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=8))
+    values = draw(st.sampled_from([FEW, FINE] if dtype is np.float32 else [st.floats(0, 1, allow_subnormal=False)]))
+    return draw(hnp.arrays(dtype, shape, elements=values)), draw(hnp.arrays(bool, shape))
+
+
+def f1(decided: np.ndarray, truth: np.ndarray) -> float:
+    wrong_or_right = decided.sum() + truth.sum()
+    return 2 * (decided & truth).sum() / wrong_or_right if wrong_or_right else 0.0
+
+
+def all_cuts(scores: np.ndarray) -> list[float]:
+    """Every way to split the scores by a cut, highest first: (cut midway to the next lower score)."""
+    distinct = sorted({float(score) for score in scores.ravel()}, reverse=True)
+    cuts = [(score + below) / 2 for score, below in zip(distinct, [*distinct[1:], 0.0], strict=True)]
+    return [
+        cut if cut > below else score for cut, score, below in zip(cuts, distinct, [*distinct[1:], -1], strict=True)
+    ]
+
+
+def best_cut(scores: np.ndarray, truth: np.ndarray) -> float:
+    """The highest of the F1-optimal cuts."""
+    cuts = all_cuts(scores)
+    values = [f1(scores.astype(float) >= cut, truth) for cut in cuts]
+    return cuts[values.index(max(values))]
+
+
+def micro_cut(probs: np.ndarray, targets: np.ndarray) -> float:
+    return best_cut(probs, targets) if targets.any() else 0.5
+
+
+@settings(deadline=None, max_examples=200)
+@given(scored() | scored(dtype=np.float64))
+def test_micro_f1_equals_brute_force(case: tuple[np.ndarray, np.ndarray]) -> None:
+    probs, targets = case
+    np.testing.assert_array_equal(fit_thresholds(probs, targets, "micro_f1"), [micro_cut(*case)] * probs.shape[1])
+
+
+@settings(deadline=None, max_examples=200)
+@given(scored() | scored(dtype=np.float64))
+def test_macro_f1_equals_brute_force(case: tuple[np.ndarray, np.ndarray]) -> None:
+    probs, targets = case
+    expected = [
+        best_cut(scores, truth) if truth.any() else micro_cut(*case)
+        for scores, truth in zip(probs.T, targets.T, strict=True)
+    ]
+    np.testing.assert_array_equal(fit_thresholds(probs, targets, "macro_f1"), expected)
+
+
+def slow_balanced(probs: np.ndarray, targets: np.ndarray, shrinkage: float) -> np.ndarray:
+    """`balanced` by its description, one label and one cut at a time, before cuts keep their distance."""
+    shared, wide, labels = micro_cut(probs, targets), probs.astype(float), probs.shape[1]
+    cuts = [shared] * labels
+    for _ in range(ROUNDS):
+        decided = wide >= cuts
+        pooled = decided.sum() + targets.sum()
+        micro = 2 * (decided & targets).sum() / pooled
+        fresh = []
+        for scores, truth in zip(wide.T, targets.T, strict=True):
+            taken = [scores >= cut for cut in all_cuts(scores)]
+            gains = [f1(t, truth) / labels + (2 * (t & truth).sum() - micro * t.sum()) / pooled for t in taken]
+            # a cut that does not lie just below a positive is dominated by the next higher one
+            fresh.append(all_cuts(scores)[gains.index(max(gains))] if truth.any() and max(gains) >= 0 else shared)
+        if fresh == cuts:
+            break
+        cuts = fresh
+    logit = np.vectorize(lambda p: math.log(p / (1 - p)))
+    own, one = (logit(np.clip(value, 1e-7, 1 - 1e-7)) for value in (cuts, shared))
+    weight = targets.sum(axis=0) / (targets.sum(axis=0) + shrinkage)
+    return 1 / (1 + np.exp(-(weight * own + (1 - weight) * one)))
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("tied", [False, True])
+def test_balanced_equals_its_slow_twin(seed: int, tied: bool) -> None:
+    rng = np.random.default_rng(seed)
+    rows, labels = rng.integers(5, 60), rng.integers(1, 9)
+    targets = rng.random((rows, labels)) < rng.random(labels) * 0.5
+    targets[0, 0] = True
+    probs = np.clip(rng.random((rows, labels)) * 0.7 + 0.2 * targets, 0, 1).astype(np.float32)
+    probs = np.round(probs, 1).astype(np.float32) if tied else probs
+    shrinkage = float(rng.choice([0.5, 2, 50]))
+    cuts = fit_thresholds(probs, targets, "balanced", shrinkage=shrinkage)
+    expected = slow_balanced(probs, targets, shrinkage)
+    np.testing.assert_allclose(cuts, expected, atol=1.001e-4)
+    np.testing.assert_array_equal(probs.astype(float) >= cuts, probs.astype(float) >= expected)
+
+
+def realistic(rows: int, labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A long tail of labels that a model ranks better the more frequent they are, its scores too low for rare ones."""
+    rng = np.random.default_rng(seed)
+    share = 0.5 / np.arange(1, labels + 1)
+    targets = rng.random((rows, labels)) < share
+    strength = np.linspace(3, 1, labels)
+    logits = np.log(share / (1 - share)) + strength * (targets - 0.3) + rng.normal(size=(rows, labels))
+    return (1 / (1 + np.exp(-logits))).astype(np.float32), targets
+
+
+def both(probs: np.ndarray, targets: np.ndarray, cuts: np.ndarray) -> tuple[float, float]:
+    decided = probs >= cuts
+    return tuple(f1_score(targets, decided, average=average, zero_division=0) for average in ("micro", "macro"))
+
+
+def test_balanced_loses_neither_micro_nor_macro_on_other_rows() -> None:
+    scores = {rule: [] for rule in ("micro_f1", "macro_f1", "balanced")}
+    for seed in range(6):
+        probs, targets = realistic(600, 40, seed)
+        for rule, found in scores.items():
+            cuts = fit_thresholds(probs[:200], targets[:200], rule)
+            found.append(both(probs[200:], targets[200:], cuts))
+    micro, macro = ({rule: np.mean([pair[i] for pair in found]) for rule, found in scores.items()} for i in (0, 1))
+    assert micro["balanced"] > micro["micro_f1"] > micro["macro_f1"]
+    assert macro["balanced"] > macro["micro_f1"] + 0.05
+    assert micro["balanced"] + macro["balanced"] > max(micro[rule] + macro[rule] for rule in ("micro_f1", "macro_f1"))
+
+
+@settings(deadline=None)
+@given(scored(), st.sampled_from(sorted(THRESHOLD_RULES)))
+def test_cuts_lie_in_the_unit_interval(case: tuple[np.ndarray, np.ndarray], rule: str) -> None:
+    cuts = fit_thresholds(*case, rule)
+    assert cuts.shape == (case[0].shape[1],)
+    assert cuts.dtype == np.float64
+    assert ((cuts >= 0) & (cuts <= 1)).all()
+
+
+@settings(deadline=None)
+@given(scored(), st.sampled_from(["micro_f1", "macro_f1", "balanced"]))
+def test_rounding_flips_no_fitted_row(case: tuple[np.ndarray, np.ndarray], rule: str) -> None:
+    probs, targets = case
+    if not targets.any():
+        return
+    cuts = fit_thresholds(probs, targets, rule)
+    gaps = [np.diff(np.unique(np.append(scores, [0.0, 1.0]))) for scores in probs.T.astype(float)]
+    room = [min(2e-5, gap.min() / 4) for gap in gaps]
+    assert ((np.abs(probs - cuts) >= room) | (probs.max() == 0) | (probs == 0)).all()
+
+
+@pytest.mark.parametrize("rule", THRESHOLD_RULES)
+def test_degenerate_labels(rule: str) -> None:
+    probs = np.array([[0.1, 0.2, 1.0], [0.2, 0.4, 1.0], [0.6, 0.3, 1.0]], np.float32)
+    targets = np.array([[0, 1, 1], [0, 1, 1], [0, 1, 1]])
+    cuts = fit_thresholds(probs, targets, rule)
+    if rule != "fixed":
+        assert cuts[0] == pytest.approx(fit_thresholds(probs, targets, "micro_f1")[0], abs=1e-4)
+        assert (probs[:, 2] >= cuts[2]).all()
+    if rule == "macro_f1":
+        np.testing.assert_allclose(cuts[1:], [0.1, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rule", THRESHOLD_RULES)
+def test_without_any_positive_the_threshold_stays(rule: str) -> None:
+    assert fit_thresholds([[0.1, 0.9]], [[0, 0]], rule, threshold=0.3).tolist() == [0.3, 0.3]
+
+
+@pytest.mark.parametrize("rule", THRESHOLD_RULES)
+def test_arrays_tensors_and_sparse_targets_agree(rule: str) -> None:
+    probs, targets = realistic(50, 6, 0)
+    expected = fit_thresholds(probs, targets, rule)
+    np.testing.assert_array_equal(fit_thresholds(probs, sparse.csr_matrix(targets), rule), expected)
+    np.testing.assert_array_equal(fit_thresholds(np.asfortranarray(probs), targets.astype(float), rule), expected)
+    found = fit_thresholds(torch.from_numpy(probs), torch.from_numpy(targets).float(), rule)
+    assert isinstance(found, torch.Tensor)
+    assert found.dtype == torch.float64
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+@pytest.mark.parametrize("rule", THRESHOLD_RULES)
+def test_order_of_labels_and_rows_changes_nothing(rule: str) -> None:
+    probs, targets = realistic(60, 7, 1)
+    rows, labels = np.random.default_rng(0).permutation(60), np.random.default_rng(1).permutation(7)
+    shuffled = fit_thresholds(probs[rows][:, labels], targets[rows][:, labels], rule)
+    np.testing.assert_allclose(shuffled, fit_thresholds(probs, targets, rule)[labels], rtol=1e-12)
+
+
+def test_small_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    probs, targets = realistic(60, 7, 2)
+    expected = {rule: fit_thresholds(probs, targets, rule) for rule in THRESHOLD_RULES}
+    monkeypatch.setattr("hf_multilabel.evaluation.ranks.CHUNK", 50)
+    for rule, cuts in expected.items():
+        np.testing.assert_array_equal(fit_thresholds(probs, targets, rule), cuts)
+
+
+def test_shrinkage_moves_rare_labels_to_the_global_cut() -> None:
+    probs, targets = realistic(150, 8, 3)
+    shared = fit_thresholds(probs, targets, "micro_f1")
+    near, default, far = (fit_thresholds(probs, targets, shrinkage=c) for c in (1e9, None, 0.0))
+    np.testing.assert_allclose(near, shared, atol=2e-4)
+    np.testing.assert_array_equal(default, fit_thresholds(probs, targets, "balanced", shrinkage=SHRINKAGE))
+    assert (np.abs(far - shared) >= np.abs(default - shared) - 2e-4).all()
+    assert np.abs(far - shared).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"objective": "macro"}, "objective: expected one of fixed, micro_f1, macro_f1, balanced, found 'macro'"),
+        ({"threshold": 1.5}, r"threshold: expected a number in \[0, 1\], found 1.5"),
+        ({"threshold": math.nan}, "threshold: expected"),
+        ({"shrinkage": -1.0}, "shrinkage: expected a number of at least 0"),
+        ({"shrinkage": math.nan}, "shrinkage: expected a number of at least 0"),
+        ({"shrinkage": 1.0, "objective": "micro_f1"}, "shrinkage: expected the objective balanced, found 'micro_f1'"),
+        ({"probs": [[1.5, 0.0]]}, r"probs: expected values in \[0, 1\]"),
+        ({"targets": [[1]]}, r"targets: expected shape \(1, 2\), found \(1, 1\)"),
+        ({"targets": [[1, 3]]}, "targets: expected 0 or 1"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_thresholds(**{"probs": [[0.5, 0.1]], "targets": [[1, 0]]} | arguments)

@@ -1,0 +1,143 @@
+"""The commands a user types, in processes of their own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_multilabel.recipe import load_recipe
+from hf_multilabel.workflow import train
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("train", "evaluate", "predict", "inspect", "push")
+
+
+def call(*arguments: object, stdin: str = "", cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "hf_multilabel.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    values = [
+        "data.max_rows={train: 64, validation: 32, test: 16}",
+        "data.max_length=32",
+        "training.max_steps=2",
+        "training.eval_strategy=no",
+        "training.save_strategy=no",
+        "model.backbone_sha256=null",
+        "decision.empty=at_least_one",
+    ]
+    backbone = f"model.backbone={tiny_backbone_folder}"
+    train(load_recipe("quickstart", [*values, backbone, f"training.output_dir={folder}"]))
+    return folder
+
+
+def test_help_teaches() -> None:
+    found = call("--help").stdout
+    assert all(command in found for command in COMMANDS)
+    assert "hf-multilabel train quickstart" in found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_an_example(command: str) -> None:
+    done = call(command, "--help")
+    assert done.returncode == 0
+    assert f"hf-multilabel {command} " in done.stdout
+
+
+def test_misspelt_key(tmp_path: Path) -> None:
+    done = call("train", "quickstart", "training.learnig_rate=1e-5", "data.sorce=x", cwd=tmp_path)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == 2
+    assert len(lines) == 2
+    assert "learning_rate" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "nowhere.yaml"), "nowhere.yaml"),
+        (("train",), "Missing argument"),
+        (("learn", "x"), "No such command"),
+        (("train", "quickstart", "--resume", "--overwrite"), "one of them"),
+        (("predict", "nowhere", "-"), "C102"),
+        (("predict", "recipes", "-"), "C101"),
+        (("evaluate", "nowhere"), "C102"),
+        (("push", "recipes", "me/model"), "P101"),
+        (("inspect", "quickstart", "data.source=./nowhere"), "nowhere"),
+    ],
+)
+def test_bad_input_ends_with_two(arguments: tuple[str, ...], said: str) -> None:
+    done = call(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_predict_lines(finished: Path) -> None:
+    done = call("predict", finished, "-", stdin="one text\nand another\n")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["id"] for row in rows] == ["1", "2"]
+    for row in rows:
+        assert row["labels"] == list(row["scores"])
+        assert row["labels"]  # at_least_one
+
+
+def test_predict_reads_what_it_is_given_and_writes_csv(finished: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "=a", "text": "stars"}\n{"id": "b", "text": "graphs"}\n')
+    output = tmp_path / "out.csv"
+    assert call("predict", finished, source, "--output", output).returncode == 0
+    rows = list(csv.DictReader(io.StringIO(output.read_text())))
+    assert [row["id"] for row in rows] == ["'=a", "b"]
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("in.jsonl", "out.csv")] == []
+
+
+def test_predict_keeps_the_old_output_when_the_input_is_bad(finished: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"id": "a", "text": "stars"}\n{"id": "b", "txt": "graphs"}\n')
+    output.write_text("precious\n")
+    done = call("predict", finished, source, "--output", output)
+    assert done.returncode == 2
+    assert "in.jsonl" in done.stderr
+    assert output.read_text() == "precious\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error(finished: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.txt"
+    source.write_text("a text\n" * 3000)
+    command = (
+        f"{sys.executable} -m hf_multilabel.cli predict {finished} {source} 2>err | head -1; exit ${{PIPESTATUS[0]}}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "Traceback" not in (tmp_path / "err").read_text()
+
+
+def test_evaluate_prints_and_writes(finished: Path, tmp_path: Path) -> None:
+    output = tmp_path / "metrics.json"
+    done = call("evaluate", finished, "recipes/data/quickstart", "data.max_rows=16", "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert "micro_f1" in done.stderr
+    stored = json.loads((finished / "metrics.json").read_text())["test"]
+    assert json.loads(output.read_text())["test"]["tuned"] == pytest.approx(stored["tuned"], abs=1e-6)
+
+
+def test_inspect_shows_labels_and_lengths() -> None:
+    done = call("inspect", "quickstart")
+    assert done.returncode == 0, done.stderr
+    assert "1,000" in done.stdout
+    assert "words a text" in done.stdout

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from hf_multilabel.errors import EnvironmentFault, Finding, InputError
+from hf_multilabel.inference import FinishedModel, measure
+from hf_multilabel.recipe import Recipe, load_recipe
+from hf_multilabel.remote_code.decision_multilabel import default_decision
+from hf_multilabel.workflow import evaluate, train
+
+QUICK = [
+    "data.max_rows={train: 96, validation: 48, test: 48}",
+    "data.max_length=32",
+    "training.max_steps=4",
+    "training.per_device_train_batch_size=8",
+    "training.eval_strategy=no",
+    "training.save_strategy=no",
+    "model.backbone_sha256=null",
+]
+
+
+def quick_recipe(backbone: Path, folder: Path, *overrides: str) -> Recipe:
+    return load_recipe(
+        "quickstart", [*QUICK, f"model.backbone={backbone}", f"training.output_dir={folder}", *overrides]
+    )
+
+
+def tree(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def run(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    folder = tmp_path_factory.mktemp("runs") / "quickstart"
+    return folder, train(quick_recipe(tiny_backbone_folder, folder))
+
+
+def test_folder_is_a_complete_repo(run: tuple[Path, dict]) -> None:
+    names = {path.name for path in run[0].iterdir()}
+    assert names >= {
+        "README.md",
+        "config.json",
+        "history.json",
+        "manifest.json",
+        "metrics.json",
+        "model.safetensors",
+        "recipe.yaml",
+        "tokenizer.json",
+        "modeling_multilabel.py",
+        "pipeline_multilabel.py",
+    }
+    assert not [name for name in names if name.startswith(".") and name != ".run.json"]
+
+
+def test_metrics_stand_by_split_and_decision(run: tuple[Path, dict]) -> None:
+    stored = json.loads((run[0] / "metrics.json").read_text())
+    assert stored == json.loads(json.dumps(run[1]))
+    for split in ("validation", "test"):
+        assert set(stored[split]) == {"fixed", "tuned"}
+        assert {"micro_f1", "macro_f1", "macro_auc_skipped", "lrap", "precision_at_1"} <= set(stored[split]["tuned"])
+    assert stored["data"]["rows"] == {"train": 96, "validation": 48, "test": 48}
+    assert set(stored["data"]["truncated_share"]) == {"train", "validation", "test"}
+    assert stored["training"]["steps"] == 4
+
+
+def test_decision_is_stored_with_its_evidence(run: tuple[Path, dict]) -> None:
+    config = json.loads((run[0] / "config.json").read_text())
+    decision = config["decision"]
+    assert decision["fitted_on"] == "validation"
+    assert decision["rows"] == 48
+    assert len(decision["thresholds"]) == len(config["id2label"]) == 8
+
+
+def test_a_process_without_the_package_returns_the_same_label_sets(
+    run: tuple[Path, dict], blocked_package_run: Callable
+) -> None:
+    texts = ["We study graph neural networks.", "Dark matter halos in the early universe."]
+    code = """
+import json, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], trust_remote_code=True)
+batch = tokenizer(json.loads(sys.argv[2]), truncation=True, padding=True, return_tensors="pt")
+with torch.inference_mode():
+    print(json.dumps(model.predict_labels(model(**batch).logits)))
+"""
+    found = json.loads(blocked_package_run(code, run[0], json.dumps(texts)).stdout.splitlines()[-1])
+    finished = FinishedModel.load(run[0])
+    ours = [p["labels"] for p in finished.predict({"id": str(i), "text": t} for i, t in enumerate(texts))]
+    assert [set(labels) for labels in found] == [set(labels) for labels in ours]
+
+
+def test_evaluate_gives_the_numbers_of_the_run(run: tuple[Path, dict]) -> None:
+    found = evaluate(str(run[0]), None, ["data.source=recipes/data/quickstart"])
+    for decision in ("fixed", "tuned"):
+        assert found[decision] == pytest.approx(run[1]["test"][decision], abs=1e-6)
+
+
+@pytest.mark.parametrize("overrides", [(), ("loss.name=bce", "loss.class_weights=null", "loss.pos_weight=null")])
+def test_folder_of_an_earlier_run_is_refused_untouched(
+    overrides: tuple[str, ...], run: tuple[Path, dict], tiny_backbone_folder: Path
+) -> None:
+    before = tree(run[0])
+    with pytest.raises(InputError, match=r"T104.*--resume.*--overwrite"):
+        train(quick_recipe(tiny_backbone_folder, run[0], *overrides))
+    assert tree(run[0]) == before
+
+
+def test_resuming_another_recipe_is_refused(run: tuple[Path, dict], tiny_backbone_folder: Path) -> None:
+    with pytest.raises(InputError, match="T102"):
+        train(quick_recipe(tiny_backbone_folder, run[0], "training.seed=7"), resume=True)
+
+
+def test_a_folder_that_is_no_run_is_never_overwritten(tiny_backbone_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"T103.*thesis\.txt"):
+        train(quick_recipe(tiny_backbone_folder, tmp_path), overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_killed_proof_keeps_the_earlier_model(
+    tiny_backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    train(quick_recipe(tiny_backbone_folder, folder))
+    before = tree(folder)
+
+    def differs(*args: object, **kwargs: object) -> None:
+        raise EnvironmentFault(Finding("P999", "proof", "expected equal logits, found others", "report it"))
+
+    monkeypatch.setattr("hf_multilabel.workflow.prove_bundle", differs)
+    with pytest.raises(EnvironmentFault, match="P999"):
+        train(quick_recipe(tiny_backbone_folder, folder, "training.seed=5"), overwrite=True)
+    after = tree(folder)
+    assert {name: after[name] for name in before if name != ".run.json"} == {
+        name: value for name, value in before.items() if name != ".run.json"
+    }
+
+
+def write_columns(folder: Path, test_order: list[str]) -> None:
+    folder.mkdir()
+    source = Path("recipes/data/quickstart")
+    names = sorted({label for line in (source / "train.jsonl").open() for label in json.loads(line)["labels"]})
+    for split, rows in (("train", 96), ("validation", 48), ("test", 48)):
+        order = test_order if split == "test" and test_order else names
+        with (folder / f"{split}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "text", *order])
+            for line in list((source / f"{split}.jsonl").open())[:rows]:
+                row = json.loads(line)
+                writer.writerow([row["id"], row["text"], *(int(label in row["labels"]) for label in order)])
+
+
+def test_label_columns_in_another_order_change_nothing(tiny_backbone_folder: Path, tmp_path: Path) -> None:
+    write_columns(tmp_path / "same", [])
+    header = (tmp_path / "same" / "train.csv").open().readline().strip().split(",")[2:]
+    write_columns(tmp_path / "other", header[::-1])
+    found = []
+    for name in ("same", "other"):
+        recipe = quick_recipe(
+            tiny_backbone_folder,
+            tmp_path / f"run-{name}",
+            f"data.source={tmp_path / name}",
+            "data.labels=null",
+            "data.label_format=columns",
+        )
+        found.append(train(recipe))
+    assert found[0]["test"] == found[1]["test"]
+    assert found[0]["validation"] == found[1]["validation"]
+
+
+def test_measure_equals_scikit_learn() -> None:
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(50, 4)).astype(np.float32), rng.random((50, 4)) < 0.3
+    decision = {**default_decision(), "thresholds": 0.3}
+    found = measure(logits, csr_matrix(targets), decision)
+    assert found["fixed"]["micro_f1"] == pytest.approx(f1_score(targets, logits >= 0, average="micro"))
+    tuned = 1 / (1 + np.exp(-logits)) >= 0.3
+    assert found["tuned"]["macro_f1"] == pytest.approx(f1_score(targets, tuned, average="macro"))
+
+
+@pytest.mark.parametrize("start", ["prior", "probe"])
+def test_head_starts(start: str, tiny_backbone_folder: Path, tmp_path: Path) -> None:
+    recipe = quick_recipe(
+        tiny_backbone_folder,
+        tmp_path / start,
+        f"training.head_init={start}",
+        "training.learning_rate=1e-9",
+        "training.head_learning_rate=1e-9",
+    )
+    metrics = train(recipe)
+    model = FinishedModel.load(tmp_path / start).model
+    if start == "prior":
+        # the frequencies of all labels add up to the labels a row
+        assert float(model.head.output.bias.detach().sigmoid().sum()) == pytest.approx(
+            metrics["data"]["cardinality"]["train"], abs=0.3
+        )
+    else:
+        assert float(model.head.output.weight.detach().abs().max()) > 0.5
+
+
+def test_pretrained_weights_beat_random_ones(minilm: object, tmp_path: Path) -> None:
+    values = [
+        "data.max_rows={train: 300, validation: 150, test: 250}",
+        "data.max_length=64",
+        "training.max_steps=4",
+        "training.per_device_train_batch_size=16",
+        "training.eval_strategy=no",
+        "training.save_strategy=no",
+        "training.head_init=probe",
+    ]
+    small = "{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128, vocab_size: 4000}"
+    plans = {
+        "pretrained": [],
+        "random": ["model.backbone=scratch", f"model.scratch={small}"],
+    }
+    scores = {}
+    for name, more in plans.items():
+        recipe = load_recipe("quickstart", [*values, *more, f"training.output_dir={tmp_path / name}"])
+        scores[name] = train(recipe)["test"]["tuned"]["lrap"]
+    assert scores["pretrained"] > scores["random"] + 0.05
