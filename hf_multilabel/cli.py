@@ -126,6 +126,9 @@ def predict(
         ),
     ],
     text: Annotated[list[str] | None, typer.Option(help="Column of the text; repeat it to join several.")] = None,
+    row_id: Annotated[
+        str | None, typer.Option("--id", help="Column that names a row in the output; without it rows are numbered.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Write there instead of to stdout; .csv or .jsonl chooses the format.")
     ] = None,
@@ -138,7 +141,7 @@ def predict(
     """
     from hf_multilabel.prediction import predict_file
 
-    predict_file(model, source, text=text or ["text"], output=output, form=form, batch_size=batch_size)
+    predict_file(model, source, text=text or ["text"], row_id=row_id, output=output, form=form, batch_size=batch_size)
 
 
 @app.command()
@@ -193,9 +196,6 @@ def call(arguments: list[str] | None = None) -> int:
     except MultiLabelError as error:
         report(error)
         return error.exit_code
-    except BrokenPipeError:
-        # `| head` has read enough; Python would complain once more when it closes stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -29,6 +29,7 @@ def predict_file(
     source: str,
     *,
     text: list[str],
+    row_id: str | None = None,
     output: Path | None = None,
     form: str | None = None,
     batch_size: int = 32,
@@ -39,6 +40,7 @@ def predict_file(
         model: Folder or Hub id.
         source: Text file (one text a line), JSONL, CSV, TSV or Parquet; `-` reads lines from stdin.
         text: Column of the text, several to be joined; not used for lines.
+        row_id: Column that names a row in the output; None numbers the rows.
         output: File to write, replaced when all is predicted; None writes to stdout.
         form: `jsonl` or `csv`; None takes the output's ending, or jsonl.
         batch_size: Texts of one forward pass.
@@ -55,7 +57,7 @@ def predict_file(
                 "C202", str(output), f"expected a file in a folder that exists, found no {output.parent}", "create it"
             )
         )
-    rows = read_texts(source, text=text)
+    rows = read_texts(source, text=text, id=row_id)
     finished = FinishedModel.load(model)
     labels = finished.labels.names
     if form == "csv" and any(DELIMITER in label for label in labels):
@@ -77,7 +79,12 @@ def predict_file(
 def open_output(output: Path | None) -> Iterator[TextIO]:
     """stdout, or a file that takes its place only when everything is written."""
     if output is None:
-        yield sys.stdout
+        try:
+            yield sys.stdout
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # `| head` has read enough; Python would complain once more when it closes stdout
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:

@@ -16,6 +16,7 @@ from hf_multilabel.data.labels import LabelSpace, normalize, read_label_names
 from hf_multilabel.data.rows import Rows
 from hf_multilabel.data.tables import Table
 from hf_multilabel.data.vocabulary import Vocabulary
+from hf_multilabel.errors import SHOWN
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,10 @@ def map_labels(
     """
     target = np.array([space.id_of.get(name, -1) for name in vocabulary.names], dtype=np.int64)
     held = np.sum([np.bincount(rows.labels.indices, minlength=len(target)) for rows in splits.values()], axis=0)
-    for number in np.flatnonzero(target < 0):
+    for position, number in enumerate(np.flatnonzero(target < 0)):
         # several unknown names may stand in one cell, so no sorting out by place
-        name = vocabulary.names[number]
-        findings.append(space.unknown(name, vocabulary.places[number], int(held[number])))
+        name, where = vocabulary.names[number], vocabulary.places[number]
+        findings.append(space.unknown(name, where, int(held[number]), suggest=position < SHOWN))
     return {split: replace(rows, labels=_renumber(rows.labels, target, len(space))) for split, rows in splits.items()}
 
 

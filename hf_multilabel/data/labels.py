@@ -12,7 +12,7 @@ from typing import Any
 
 from hf_multilabel.data.findings import Findings, shown
 from hf_multilabel.data.lines import read_lines
-from hf_multilabel.errors import Finding, InputError, nearest, raise_findings
+from hf_multilabel.errors import SHOWN, Finding, InputError, nearest, raise_findings
 from hf_multilabel.remote_code.decision_multilabel import hash_labels
 
 # Comparing a name with all others takes about 5 microseconds each: above this, only similar ones are looked at.
@@ -98,7 +98,8 @@ class LabelSpace:
             InputError: For names that are not in the label space, each with the nearest one that is.
         """
         known = {name: self.id_of.get(normalize(str(name))) for name in labels}
-        raise_findings([self.unknown(name, "labels") for name, found in known.items() if found is None])
+        unknown = [name for name, found in known.items() if found is None]
+        raise_findings([self.unknown(name, "labels", suggest=i < SHOWN) for i, name in enumerate(unknown)])
         return sorted({found for found in known.values() if found is not None})
 
     def decode(self, ids: Iterable[int]) -> list[str]:
@@ -113,9 +114,9 @@ class LabelSpace:
             raise ValueError(f"ids: expected 0 to {len(self) - 1}, found {wrong}. Use the ids of this label space.")
         return [self.names[number] for number in found]
 
-    def unknown(self, name: object, where: str, rows: int | None = None) -> Finding:
-        """The finding about a name that is not in the label space."""
-        close = nearest_label(str(name), self.names)
+    def unknown(self, name: object, where: str, rows: int | None = None, suggest: bool = True) -> Finding:
+        """The finding about a name that is not in the label space, with the nearest one on request (slow)."""
+        close = nearest_label(str(name), self.names) if suggest else None
         what = f"expected one of the {len(self)} labels, found {shown(name)}"
         what += f" in {rows} row{'s'[: rows != 1]}" if rows else ""
         fix = f"did you mean {close!r}?" if close else "correct it, or add it to the declared labels"

@@ -135,10 +135,7 @@ def load_data(
     if known_labels is None:
         statistics["unseen_labels"] = find_unseen(space.names, rows, unseen)
     raise_findings([*(shared if duplicates == "error" else ()), *(unseen if unseen_labels == "error" else ())])
-    for finding in shared:
-        logger.warning("%s", finding.what)
-    if unseen:
-        logger.warning("%d labels occur only outside training and can't be learned", len(unseen))
+    _warn(shared, statistics.get("unseen_labels", {}))
 
     if max_rows is not None:
         statistics["rows_in_source"] = {split: len(found) for split, found in rows.items()}
@@ -146,6 +143,16 @@ def load_data(
     if known_labels is None:
         space = replace(space, counts=tuple(rows["train"].labels.getnnz(axis=0).tolist()))
     return _finish(rows, space, statistics)
+
+
+def _warn(shared: Findings, labels: Mapping[str, Any]) -> None:
+    for finding in shared:
+        logger.warning("%s", finding.what)
+    if labels.get("count"):
+        logger.warning("%d labels occur only outside training and can't be learned", labels["count"])
+    if labels.get("never"):
+        examples = ", ".join(map(repr, labels["never_examples"]))
+        logger.warning("%d declared labels hold in no row, such as %s", labels["never"], examples)
 
 
 def _read(

@@ -22,6 +22,8 @@ ALIASES = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "tst"),
 }
+# What Dataset.save_to_disk writes beside its Arrow files.
+SIDECARS = frozenset(("dataset_dict.json", "dataset_info.json", "state.json"))
 SHARD = re.compile(r"-(\d+)-of-(\d+)$")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+|[\w-]+")
 LOCAL = "data.source=PATH takes a local folder or file"
@@ -134,7 +136,7 @@ def _stem(path: Path) -> str:
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts)
+    return path.name in SIDECARS or any(part.startswith((".", "_")) for part in path.parts)
 
 
 def _matches(name: str, aliases: Sequence[str]) -> bool:

@@ -174,13 +174,12 @@ def balance_report(label_matrix: csr_matrix, parts: Sequence[np.ndarray]) -> dic
     held = total > 0
     odds = _odds(total[held], matrix.shape[0])
     counts = [matrix[rows].getnnz(axis=0)[held].astype(np.float64) for rows in parts]
-    distances = [
-        np.abs(_odds(count, len(rows)) - odds).mean() for count, rows in zip(counts, parts, strict=True) if len(rows)
-    ]
+    pairs = zip(counts, parts, strict=True)
+    distances = [np.abs(_odds(count, len(rows)) - odds).mean() for count, rows in pairs if len(rows) and held.any()]
     return {
         "rows": [len(rows) for rows in parts],
         "labels_missing": [int((count == 0).sum()) for count in counts],
-        "label_distribution": round(float(np.mean(distances)), 6) if held.any() and distances else 0.0,
+        "label_distribution": round(float(np.mean(distances)), 6) if distances else 0.0,
     }
 
 

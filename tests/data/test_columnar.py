@@ -83,7 +83,9 @@ def test_damaged_parquet_names_the_file(tmp_path: Path, length: int) -> None:
 
 def test_damaged_data_behind_a_good_footer(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"text": [f"text {i}" for i in range(1000)]}), path, compression="zstd", use_dictionary=False)
+    pq.write_table(
+        pa.table({"text": [f"text {i}" for i in range(1000)]}), path, compression="zstd", use_dictionary=False
+    )
     content = bytearray(path.read_bytes())
     content[60:200] = bytes(140)
     path.write_bytes(content)

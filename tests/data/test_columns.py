@@ -65,7 +65,9 @@ def test_missing_columns_list_those_found() -> None:
 
 @pytest.mark.parametrize(("kind", "word"), [(pa.float64(), "numbers"), (pa.list_(pa.string()), "lists of text")])
 def test_columns_that_are_no_text(kind: pa.DataType, word: str) -> None:
-    assert check(TextColumns(("text",)), text=kind)[0].startswith(f"error[D111] a.csv:text: expected text, found {word}")
+    assert check(TextColumns(("text",)), text=kind)[0].startswith(
+        f"error[D111] a.csv:text: expected text, found {word}"
+    )
     assert "expected ids as text or whole numbers" in check(TextColumns(("t",), id="text"), t=pa.string(), text=kind)[0]
 
 

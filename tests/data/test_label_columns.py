@@ -40,7 +40,10 @@ def test_names_that_are_none_are_found_by_row(bad: str) -> None:
 
 
 def test_null_among_names() -> None:
-    assert "a.csv:3:labels: expected label names, found null" in read(ListLabels("labels"), labels=[["a"], ["b", None]])[1][0]
+    assert (
+        "a.csv:3:labels: expected label names, found null"
+        in read(ListLabels("labels"), labels=[["a"], ["b", None]])[1][0]
+    )
 
 
 def test_numbers_become_text() -> None:
@@ -97,7 +100,8 @@ def test_delimited_names(delimiter: str, cell: str | None, expected: list[str]) 
 
 
 @pytest.mark.parametrize(
-    ("zero", "one"), [(0, 1), (False, True), ("0", "1"), (0.0, 1.0), ("0.0", "1.0"), ("false", "true"), ("False", "True")]
+    ("zero", "one"),
+    [(0, 1), (False, True), ("0", "1"), (0.0, 1.0), ("0.0", "1.0"), ("false", "true"), ("False", "True")],
 )
 def test_zero_one_columns(zero: object, one: object) -> None:
     rows, findings = read(ColumnLabels(("no", "b")), no=[zero, one, one], b=[zero, zero, one])
@@ -118,7 +122,9 @@ def test_other_words_in_zero_one_columns() -> None:
     assert "found 'yes'" in read(ColumnLabels(("a",)), a=["1", "yes"])[1][0]
 
 
-@pytest.mark.parametrize("values", [[[0, 1, 1], [0, 0, 0]], [[False, True, True], [False] * 3], [[0.0, 1.0, 1.0], [0.0] * 3]])
+@pytest.mark.parametrize(
+    "values", [[[0, 1, 1], [0, 0, 0]], [[False, True, True], [False] * 3], [[0.0, 1.0, 1.0], [0.0] * 3]]
+)
 def test_vectors(values: list) -> None:
     assert read(VectorLabels("y", ("a", "b", "c")), y=values) == ([["b", "c"], []], [])
 

@@ -60,7 +60,14 @@ def test_names_people_take_for_the_same_clash(pair: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [(False, "quote it"), (8, "found 8"), ("", "found ''"), ("  ", "a label name"), ("a\nb", "control"), ("\ud800", "control")],
+    [
+        (False, "quote it"),
+        (8, "found 8"),
+        ("", "found ''"),
+        ("  ", "a label name"),
+        ("a\nb", "control"),
+        ("\ud800", "control"),
+    ],
 )
 def test_what_is_no_name(name: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
