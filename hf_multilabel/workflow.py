@@ -36,7 +36,7 @@ from hf_multilabel.decisions.thresholds import fit_decision
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.metrics import per_label_table
 from hf_multilabel.inference import FinishedModel, measure
-from hf_multilabel.losses.binary import build_loss
+from hf_multilabel.losses.binary import WeightedLoss, build_loss
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import CardFacts, render_card
 from hf_multilabel.publishing.hub import push_bundle
@@ -192,7 +192,7 @@ def fit(
     start = time.perf_counter()
     checkpoint = get_last_checkpoint(args.output_dir) if resume else None
     if checkpoint is None:
-        start_head(model, backbone, data, tokens, args)
+        start_head(model, backbone, data, tokens, args, loss)
     validation = tokens.splits["validation"]
     trainer = MultiLabelTrainer(
         model=model,
@@ -214,6 +214,7 @@ def start_head(
     data: MultiLabelData,
     tokens: Tokenized,
     args: MultiLabelTrainingArguments,
+    loss: WeightedLoss,
 ) -> None:
     """Set the last layer as `training.head_init` says; the same on every process."""
     if args.head_init == "random":
@@ -231,7 +232,9 @@ def start_head(
         function=head_features,
         description="linear probe",
     )
-    set_output(model.head.output, *on_main(solve_probe, features, data.label_matrix("train"), args.probe_c))
+    pos_weight = loss.weights.get("pos_weight")
+    solved = on_main(solve_probe, features, data.label_matrix("train"), args.probe_c, pos_weight)
+    set_output(model.head.output, *solved)
 
 
 def saved_weights(trainer: MultiLabelTrainer, folder: Path) -> MultiLabelForSequenceClassification:

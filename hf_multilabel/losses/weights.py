@@ -16,6 +16,11 @@ def neg_pos_ratio(counts: Tensor, rows: int) -> Tensor:
     return (rows - counts).clamp(min=1) / counts
 
 
+def neg_pos_sqrt(counts: Tensor, rows: int) -> Tensor:
+    """Root of `neg_pos_ratio`: (L,) -> (L,). As `pos_weight`, it lifts rare labels without flooding them."""
+    return neg_pos_ratio(counts, rows).sqrt()
+
+
 def inverse(counts: Tensor, rows: int) -> Tensor:
     """Rows over positives: (L,) -> (L,). Every label's positives weigh alike in sum."""
     return rows / counts
@@ -96,6 +101,7 @@ def _check(rule: str, positives: Tensor, rows: int, cap: float | None, beta: flo
 
 CLASS_WEIGHTS: dict[str, Callable[..., Tensor]] = {
     "neg_pos_ratio": neg_pos_ratio,
+    "neg_pos_sqrt": neg_pos_sqrt,
     "inverse": inverse,
     "inverse_sqrt": inverse_sqrt,
     "effective_number": effective_number,

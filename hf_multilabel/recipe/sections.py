@@ -210,6 +210,11 @@ class DecisionSection(Section):
 
     objective: one_of(THRESHOLD_RULES) = Field("balanced", description="What the cuts are chosen for.")
     threshold: number(gt=0, lt=1) = Field(0.5, description="The cut of every label under the objective fixed.")
+    shrinkage: number(ge=0) | None = Field(
+        None,
+        description="Of balanced: with n validation positives, a label's own cut counts n / (n + shrinkage), "
+        "the common one the rest; null: the measured default.",
+    )
     rule: one_of(RULES) = Field("threshold", description="Labels above their cut, the k most probable, or both.")
     top_k: POSITIVE | None = Field(None, description="k of the rules top_k and threshold_top_k.")
     empty: one_of(EMPTY) = Field(
@@ -232,6 +237,8 @@ class DecisionSection(Section):
             )
         if self.threshold != 0.5 and self.objective != "fixed":
             problems.append(("threshold", f"no cut: {self.objective} fits it", show(self.threshold), "remove it"))
+        if self.shrinkage is not None and self.objective != "balanced":
+            problems.append(("shrinkage", f"null under {self.objective}", self.shrinkage, "write objective: balanced"))
         if problems:
             raise contract_error(*problems)
         return self

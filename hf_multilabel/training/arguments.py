@@ -33,6 +33,13 @@ class MultiLabelTrainingArguments(TrainingArguments):
             "the embeddings come last. 1: every layer at learning_rate (Howard and Ruder 2018, Sun 2019)."
         },
     )
+    freeze_layers: int = field(
+        default=0,
+        metadata={
+            "help": "Leave the embeddings and so many of the lowest backbone layers as they are: a third less time for "
+            "half the layers. 0 trains all."
+        },
+    )
     head_init: str = field(
         default="random",
         metadata={
@@ -41,7 +48,7 @@ class MultiLabelTrainingArguments(TrainingArguments):
         },
     )
     probe_c: float = field(
-        default=10.0,
+        default=1.0,
         metadata={"help": "Inverse strength of the probe's L2 penalty, as C in scikit-learn. Larger fits more."},
     )
     precision: str = field(

@@ -35,7 +35,9 @@ def prior_bias(counts: Sequence[int], rows: int) -> Tensor:
     return torch.log(positives / (rows + 1 - positives)).float()
 
 
-def solve_probe(features: np.ndarray, targets: csr_matrix, c: float, max_iter: int = 100) -> tuple[Tensor, Tensor]:
+def solve_probe(
+    features: np.ndarray, targets: csr_matrix, c: float, pos_weight: Tensor | None = None, max_iter: int = 100
+) -> tuple[Tensor, Tensor]:
     """One-vs-rest logistic regression on frozen features, all labels of a chunk at once.
 
     Minimises c * sum_i BCE(x_i w + b, y_i) + |w|^2 / 2 for each label, as scikit-learn's LogisticRegression does,
@@ -45,6 +47,7 @@ def solve_probe(features: np.ndarray, targets: csr_matrix, c: float, max_iter: i
         features: Input of the layer to initialise, shape (N, D), float32.
         targets: True where the label holds, shape (N, L).
         c: Inverse strength of the penalty.
+        pos_weight: Of the positive term, shape (L,), as in the loss that training goes on with.
         max_iter: L-BFGS iterations a chunk of 256 labels.
 
     Returns:
@@ -64,12 +67,14 @@ def solve_probe(features: np.ndarray, targets: csr_matrix, c: float, max_iter: i
     for start in range(0, len(held), CHUNK):
         chunk = held[start : start + CHUNK]
         y = torch.from_numpy(targets[:, chunk].toarray().astype(np.float32))
-        w, b = _solve_chunk(x, y, bias[chunk], c, max_iter)
+        w, b = _solve_chunk(x, y, bias[chunk], None if pos_weight is None else pos_weight[chunk], c, max_iter)
         weight[chunk], bias[chunk] = w, b - w @ center
     return weight, bias
 
 
-def _solve_chunk(x: Tensor, y: Tensor, bias: Tensor, c: float, max_iter: int) -> tuple[Tensor, Tensor]:
+def _solve_chunk(
+    x: Tensor, y: Tensor, bias: Tensor, pos_weight: Tensor | None, c: float, max_iter: int
+) -> tuple[Tensor, Tensor]:
     w = torch.zeros(y.shape[1], x.shape[1], requires_grad=True)
     b = bias.clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS(
@@ -79,7 +84,8 @@ def _solve_chunk(x: Tensor, y: Tensor, bias: Tensor, c: float, max_iter: int) ->
     def objective() -> Tensor:
         optimizer.zero_grad()
         # Divided by c * N, which moves no minimum: fp32 sums over 45,000 rows would lose digits.
-        fit = nn.functional.binary_cross_entropy_with_logits(x @ w.T + b, y, reduction="sum") / len(x)
+        fit = nn.functional.binary_cross_entropy_with_logits(x @ w.T + b, y, pos_weight=pos_weight, reduction="sum")
+        fit = fit / len(x)
         loss = fit + w.square().sum() / (2 * c * len(x))
         loss.backward()
         return loss

@@ -53,6 +53,26 @@ def find_layers(backbone: nn.Module) -> tuple[str, int]:
     return best
 
 
+def freeze_lowest(model: nn.Module, layers: int) -> None:
+    """Exclude the embeddings and the lowest layers from training; no gradient is computed below the first trained one.
+
+    Args:
+        model: Has an attribute `backbone`.
+        layers: How many; 0 changes nothing.
+
+    Raises:
+        ValueError: If the backbone has fewer.
+    """
+    if not layers:
+        return
+    _, depth = find_layers(model.backbone)
+    if not 0 <= layers <= depth:
+        raise ValueError(f"freeze_layers: expected 0 to {depth}, the backbone's layers, found {layers!r}. Lower it.")
+    for group in layer_groups(model, 1.0)[: layers + 1]:
+        for parameter in group.parameters.values():
+            parameter.requires_grad_(False)
+
+
 def layer_groups(
     model: nn.Module, learning_rate: float, head_learning_rate: float | None = None, layerwise_decay: float = 1.0
 ) -> list[LayerGroup]:

@@ -18,7 +18,7 @@ from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.losses.binary import bce
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
-from hf_multilabel.training.optimizers import groups_table, layer_groups, parameter_groups
+from hf_multilabel.training.optimizers import freeze_lowest, groups_table, layer_groups, parameter_groups
 from hf_multilabel.training.precision import autocast
 from hf_multilabel.training.samplers import LengthGroupedSampler
 
@@ -75,6 +75,7 @@ class MultiLabelTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self.row_loss: RowLoss = loss or bce_rows
+        freeze_lowest(model, args.freeze_layers)
         if processing_class is not None:
             kwargs.setdefault("data_collator", MultiLabelCollator(processing_class, model.config.num_labels))
         kwargs.setdefault("compute_metrics", fixed_metrics)

@@ -13,6 +13,7 @@ COUNTS = [1, 3, 10, 40]
 ROWS = 50
 FORMULAS = {
     "neg_pos_ratio": lambda n: (ROWS - n) / n,
+    "neg_pos_sqrt": lambda n: math.sqrt((ROWS - n) / n),
     "inverse": lambda n: ROWS / n,
     "inverse_sqrt": lambda n: math.sqrt(ROWS / n),
     "effective_number": lambda n: (1 - 0.999) / (1 - 0.999**n),

@@ -24,6 +24,14 @@ def test_probe_equals_scikit_learn(c: float) -> None:
         )
 
 
+def test_probe_weighs_positives_as_the_loss_does() -> None:
+    pos_weight = torch.tensor([1.0, 2.0, 3.0, 0.5, 4.0])
+    weight, _ = solve_probe(FEATURES, csr_matrix(TARGETS), 1.0, pos_weight, max_iter=500)
+    for label in range(5):
+        slow = LogisticRegression(C=1.0, tol=1e-10, max_iter=5000, class_weight={0: 1.0, 1: pos_weight[label].item()})
+        np.testing.assert_allclose(weight[label], slow.fit(FEATURES, TARGETS[:, label]).coef_[0], atol=0.02)
+
+
 def test_labels_without_a_positive_keep_their_prior() -> None:
     targets = TARGETS.copy()
     targets[:, 2] = False

@@ -8,7 +8,7 @@ from transformers import AlbertConfig, DebertaV2Config, DistilBertConfig, Modern
 from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.remote_code.configuration_multilabel import MultiLabelConfig
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
-from hf_multilabel.training.optimizers import find_layers, groups_table, layer_groups, parameter_groups
+from hf_multilabel.training.optimizers import find_layers, freeze_lowest, groups_table, layer_groups, parameter_groups
 
 SMALL = {"vocab_size": 50, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
 ENCODERS = {
@@ -80,3 +80,11 @@ def test_decay_out_of_range(decay: float, tiny_backbone: Backbone) -> None:
 def test_table_lists_head_first(tiny_backbone: Backbone) -> None:
     table = groups_table(layer_groups(build_model(tiny_backbone, ["a", "b"]), 1e-3), 0.01)
     assert list(table.columns[0].cells) == ["head", "layer 1", "layer 0", "embeddings"]
+
+
+def test_freezing_the_lowest_layers(tiny_backbone: Backbone) -> None:
+    model = build_model(tiny_backbone, ["a", "b"])
+    freeze_lowest(model, 1)
+    assert [group.name for group in layer_groups(model, 1e-3)] == ["layer 1", "head"]
+    with pytest.raises(ValueError, match="freeze_layers: expected 0 to 2"):
+        freeze_lowest(model, 3)
