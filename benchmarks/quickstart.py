@@ -26,7 +26,7 @@ from hf_multilabel.data.loading import load_data
 from hf_multilabel.data.splitting import kfold
 from hf_multilabel.decisions.thresholds import fit_thresholds
 from hf_multilabel.evaluation.metrics import evaluate_predictions
-from hf_multilabel.losses.binary import build_loss
+from hf_multilabel.losses.registry import build_loss
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.head_init import set_output, solve_probe
@@ -74,7 +74,7 @@ def score_fold(overrides: list[str], train_rows: np.ndarray, held_rows: np.ndarr
 
     train_split, targets = rows_of(train_rows)
     held_split, held_targets = rows_of(held_rows)
-    loss = build_loss(counts=targets.sum(0).tolist(), rows=len(targets), **recipe.loss.model_dump(exclude_none=True))
+    loss = build_loss(counts=targets.sum(0).tolist(), rows=len(targets), **recipe.loss.arguments())
     set_seed(seed)
     model = build_model(backbone, data.labels.names, pooling=recipe.model.pooling, head=recipe.model.head)
     collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))

@@ -32,6 +32,7 @@ from hf_multilabel.remote_code.modeling_multilabel import (
     check_encoder,
     count_positions,
     pooler_kwargs,
+    reads_pooler,
 )
 from hf_multilabel.wordpiece import train_wordpiece
 
@@ -167,7 +168,8 @@ def build_model(
     except ValueError as error:
         raise wrong("M110", str(error).rstrip("."), "change the model section", where="model") from error
     if backbone.pretrained:
-        model.backbone.load_state_dict(_read_encoder(backbone, config).state_dict())
+        pooler = reads_pooler(model.config)
+        model.backbone.load_state_dict(_read_encoder(backbone, config, pooler).state_dict())
     return model.eval()
 
 
@@ -293,8 +295,8 @@ def _set_dropout(config: PreTrainedConfig, rate: float) -> None:
             setattr(config, key, float(rate))
 
 
-def _read_encoder(backbone: Backbone, config: PreTrainedConfig) -> torch.nn.Module:
-    """The stored encoder; weights of dropped layers, poolers and other heads are left in the file."""
+def _read_encoder(backbone: Backbone, config: PreTrainedConfig, pooler: bool) -> torch.nn.Module:
+    """The stored encoder; weights of dropped layers, other heads and poolers nobody reads are left in the file."""
     with _quiet():
         try:
             encoder, info = AutoModel.from_pretrained(
@@ -304,7 +306,7 @@ def _read_encoder(backbone: Backbone, config: PreTrainedConfig) -> torch.nn.Modu
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **pooler_kwargs(config),
+                **pooler_kwargs(config, pooler),
             )
         except RuntimeError as error:  # shapes differ
             what = f"expected the weights of {backbone.name} to fit its configuration, found other shapes"
@@ -314,7 +316,7 @@ def _read_encoder(backbone: Backbone, config: PreTrainedConfig) -> torch.nn.Modu
             raise EnvironmentFault(
                 Finding("M107", f"model.backbone:{backbone.name}", what, "fetch them again")
             ) from error
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    missing = sorted(key for key in info["missing_keys"] if pooler or not key.startswith("pooler."))
     if missing:
         what = f"expected all weights of the encoder in {backbone.name}, found none for {missing[0]} and"
         raise wrong("M114", f"{what} {len(missing) - 1} more", "name a complete encoder with its own configuration")

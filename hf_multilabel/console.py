@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from accelerate import PartialState
 from rich.console import Console
@@ -56,4 +57,26 @@ def results_table(results: Mapping[str, Mapping[str, Mapping[str, float | None]]
         values = [results[split][decision].get(metric) for split, decision in columns]
         if any(value is not None for value in values):
             table.add_row(metric, *("-" if value is None else f"{value:.4f}" for value in values))
+    return table
+
+
+def weights_table(rows: Sequence[Mapping[str, Any]], ends: int = 8) -> Table:
+    """What labels weigh in the loss, the most frequent first; of many labels only both ends.
+
+    Args:
+        rows: As `losses.weights_table` gives them.
+        ends: Labels shown at each end.
+    """
+    table = Table(title="Weights of the labels in the loss", title_justify="left")
+    names = [name for name in rows[0] if name not in ("label", "positives", "share")]
+    table.add_column("label")
+    for name in ("positives", "share", *names):
+        table.add_column(name, justify="right")
+    ordered = sorted(rows, key=lambda row: -row["positives"])
+    cut = len(ordered) > 2 * ends + 1
+    for position, row in enumerate(ordered[:ends] + ordered[-ends:] if cut else ordered):
+        if cut and position == ends:
+            table.add_row(f"... {len(ordered) - 2 * ends:,} more", *[""] * (2 + len(names)))
+        weights = [f"{row[name]:.4g}" for name in names]
+        table.add_row(escape(row["label"]), f"{row['positives']:,}", f"{row['share']:.2%}", *weights)
     return table

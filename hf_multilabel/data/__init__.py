@@ -5,6 +5,8 @@
     batch  -> columns.py: id and text; label_columns.py: labels as ids of a Vocabulary    -> one Rows a split
     Rows   -> splitting.py: missing splits; checks.py: duplicates, unseen labels, counts
     all    -> loading.py: MultiLabelData with its LabelSpace (labels.py)
+    train  -> remedies.py: new texts (augmentation.py), rows drawn again or left out (balancing.py, measured by
+              imbalance.py), synthetic features for the probe of the head (synthesis.py)
     later  -> batching.py: token ids and padded batches
 
 Findings D1xx are about files and rows, L1xx about labels, D301 about the Hub; findings.py collects them.

@@ -31,13 +31,13 @@ def tokenize(
     text, found at a fraction of its cost.
 
     Args:
-        dataset: With `text`, and `labels` where there are.
+        dataset: With `text`, and `labels` and `unknown` where there are.
         tokenizer: Adds its special tokens.
         max_length: Most tokens a text, special ones included.
         description: Of the progress bar.
 
     Returns:
-        A dataset with `input_ids`, `length` and `labels` (and `token_type_ids` where a tokenizer gives other
+        A dataset with `input_ids`, `length`, `labels` and `unknown` (and `token_type_ids` where a tokenizer gives other
         values than 0), and the share of texts that were cut.
 
     Raises:
@@ -67,8 +67,9 @@ def tokenize(
         columns["token_type_ids"] = kinds
     lengths = [chunk.value_lengths() for chunk in columns["input_ids"].chunks]
     columns["length"] = pa.chunked_array(lengths, pa.int32())
-    if "labels" in dataset.column_names:
-        columns["labels"] = rows[:].column("labels")
+    for name in ("labels", "unknown"):
+        if name in dataset.column_names:
+            columns[name] = rows[:].column(name)
     fingerprint = f"{dataset._fingerprint}-{max_length}"
     return Dataset(pa.table(columns), fingerprint=fingerprint), cut / max(len(dataset), 1)
 
@@ -124,7 +125,7 @@ def window(text: str, size: int) -> str:
 
 @dataclass
 class MultiLabelCollator:
-    """Rows to a padded batch: `input_ids`, `attention_mask`, `labels`.
+    """Rows to a padded batch: `input_ids`, `attention_mask`, `labels` (1, 0, and -1 where `unknown` names a label).
 
     Args:
         tokenizer: Says with what and on which side to pad.
@@ -162,6 +163,8 @@ class MultiLabelCollator:
             batch["token_type_ids"] = self._pad(kinds, width, self.tokenizer.pad_token_type_id)
         if "labels" in features[0]:
             batch["labels"] = self._multi_hot([feature["labels"] for feature in features])
+            if "unknown" in features[0]:
+                batch["labels"] -= self._multi_hot([feature["unknown"] for feature in features])
         return batch
 
     def _width(self, longest: int) -> int:

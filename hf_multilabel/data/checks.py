@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,26 @@ def _first_rows(rows: Rows) -> dict[int, int]:
     by_label = rows.labels.tocoo()
     labels, first = np.unique(by_label.col, return_index=True)
     return dict(zip(labels.tolist(), by_label.row[first].tolist(), strict=True))
+
+
+def leave_out_unknown(splits: Mapping[str, Rows]) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """Keep rows with unknown labels for training, and leave them out elsewhere: no metric is defined on them.
+
+    Returns:
+        The splits, only `train` with unknown labels, and the counts: `cells` and `rows` of training that are unknown or
+        have such, `rows_left_out` by split.
+    """
+    kept: dict[str, Rows] = {}
+    counts: dict[str, Any] = {"cells": 0, "rows": 0, "rows_left_out": {}}
+    for split, rows in splits.items():
+        unknown = np.zeros(len(rows), np.int64) if rows.unknown is None else rows.unknown.getnnz(axis=1)
+        if split == "train":
+            counts["cells"], counts["rows"] = int(unknown.sum()), int((unknown > 0).sum())
+            kept[split] = rows
+        else:
+            kept[split] = replace(rows.take(np.flatnonzero(unknown == 0)), unknown=None)
+            counts["rows_left_out"][split] = int((unknown > 0).sum())
+    return kept, counts
 
 
 def count_labels(rows: Rows, labels: int) -> dict[str, float | int]:

@@ -18,6 +18,9 @@ from hf_multilabel.data.vocabulary import NOT_A_NAME, Vocabulary
 
 ZERO = ("0", "0.0", "false", "False", "FALSE")
 ONE = ("1", "1.0", "true", "True", "TRUE")
+# What a 0/1 column says where nobody knows, if the recipe has data.unknown_labels: -1.
+UNKNOWN = -1
+MINUS_ONE = ("-1", "-1.0")
 # NumPy prints lists without commas, which Python reads as one long string.
 NO_COMMA = re.compile(r"""['"]\s+['"]""")
 
@@ -113,9 +116,11 @@ class ColumnLabels:
 
     Args:
         columns: Their names.
+        accepts_unknown: Whether -1 may stand there too; see `UnknownCells`.
     """
 
     columns: tuple[str, ...]
+    accepts_unknown: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,11 +134,37 @@ class ColumnLabels:
         for position, name in enumerate(self.columns):
             zero, one = zero_one(batch.columns[name])
             holds[:, position] = one
-            for row in np.flatnonzero(~(zero | one)):
+            right = zero | one | minus_one(batch.columns[name]) if self.accepts_unknown else zero | one
+            for row in np.flatnonzero(~right):
                 found = shown(batch.columns[name][row].as_py())
                 fix = "correct the row, or name the label columns in data.labels if this is none"
                 findings.add("L104", batch.where(row, name), f"expected 0 or 1, found {found}", fix)
         rows, positions = holds.nonzero()
+        return _matrix(len(batch), rows, np.array(numbers, dtype=np.int64)[positions], vocabulary)
+
+
+@dataclass(frozen=True)
+class UnknownCells:
+    """The cells of 0/1 columns that hold -1.
+
+    Args:
+        columns: Their names.
+    """
+
+    columns: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns to read."""
+        return self.columns
+
+    def read(self, batch: Batch, vocabulary: Vocabulary, findings: Findings) -> csr_matrix:
+        """The unknown labels of a batch, bool, shape (n, numbers given out so far)."""
+        numbers = [vocabulary.number(name, f"{batch.file}:{name}", findings) for name in self.columns]
+        cells = np.zeros((len(batch), len(self.columns)), dtype=bool)  # (n, L): a batch has few rows
+        for position, name in enumerate(self.columns):
+            cells[:, position] = minus_one(batch.columns[name])
+        rows, positions = cells.nonzero()
         return _matrix(len(batch), rows, np.array(numbers, dtype=np.int64)[positions], vocabulary)
 
 
@@ -188,6 +219,17 @@ def zero_one(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         masks = [pa.array(np.zeros(len(array), dtype=bool))] * 2
     zero, one = (pc.fill_null(mask, False).to_numpy(zero_copy_only=False) for mask in masks)
     return zero, one
+
+
+def minus_one(array: pa.Array) -> np.ndarray:
+    """Where an array holds -1."""
+    if is_text(array.type):
+        mask = pc.is_in(array, pa.array(MINUS_ONE, array.type))
+    elif is_number(array.type):
+        mask = pc.equal(array, UNKNOWN)
+    else:
+        return np.zeros(len(array), dtype=bool)
+    return pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
 
 
 def _flatten(array: pa.Array) -> tuple[pa.Array, np.ndarray]:

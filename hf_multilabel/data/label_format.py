@@ -10,16 +10,20 @@ import pyarrow as pa
 from hf_multilabel.data.columns import as_tuple
 from hf_multilabel.data.findings import Findings, shown
 from hf_multilabel.data.label_columns import (
+    UNKNOWN,
     ColumnLabels,
     DelimitedLabels,
     LabelColumns,
     ListLabels,
+    UnknownCells,
     VectorLabels,
+    minus_one,
     zero_one,
 )
 from hf_multilabel.data.tables import Table, describe, is_list, is_number, is_text
 
 LABELS_FIX = "set data.labels to the label column, to the list of the 0/1 columns, or to null for all 0/1 columns"
+UNKNOWN_FIX = "set data.unknown_labels to the column that lists a row's unknown labels, or remove it"
 GUESSES = ("|", ";", ",", "\t", " ")
 
 
@@ -32,12 +36,15 @@ class LabelRequest:
         form: Key of `LABEL_FORMATS`.
         delimiter: Between the names of a delimited column.
         order: Declared labels; a column of 0/1 lists follows their order.
+        unknown: The column of the labels that are unknown, in the form of the label column; or -1: the cells of 0/1
+            columns that hold -1. None: all are known.
     """
 
     columns: str | Sequence[str] | None = "labels"
     form: str = "auto"
     delimiter: str | None = None
     order: tuple[str, ...] = ()
+    unknown: str | int | None = None
 
     def choose(self, table: Table, findings: Findings) -> LabelColumns | None:
         """The reader of a table's labels, or None where a finding says why there is none.
@@ -52,6 +59,22 @@ class LabelRequest:
         if not table.check_columns(as_tuple(self.columns), findings, LABELS_FIX):
             return None
         return LABEL_FORMATS[self.form](self, table, findings)
+
+    def choose_unknown(self, table: Table, findings: Findings) -> LabelColumns | UnknownCells | None:
+        """The reader of a table's unknown labels, or None where there are none or a finding says why."""
+        if self.unknown is None:
+            return None
+        if isinstance(self.unknown, str):
+            if not table.check_columns([self.unknown], findings, UNKNOWN_FIX):
+                return None
+            form = self.form if self.form in ("list", "delimited") else "auto"
+            return replace(self, columns=self.unknown, form=form, unknown=None).choose(table, findings)
+        names = as_tuple(self.columns or ())
+        if all(name in table.types and not is_list(table.types[name]) for name in names) and self.form != "delimited":
+            return UnknownCells(names)
+        what = f"expected 0/1 columns beside unknown_labels: -1, found {', '.join(map(repr, names))}"
+        findings.add("L106", f"{table.file}:labels", what, UNKNOWN_FIX)
+        return None
 
     def find_columns(self, table: Table, others: Sequence[str], findings: Findings) -> LabelRequest:
         """Name the 0/1 columns of a table where the recipe leaves them open.
@@ -71,7 +94,8 @@ class LabelRequest:
             rows += len(batch)
             for name in possible:
                 zero, one = zero_one(batch.columns[name])
-                right[name] += int((zero | one).sum())
+                unknown = minus_one(batch.columns[name]) if self.unknown == UNKNOWN else False
+                right[name] += int((zero | one | unknown).sum())
         found = tuple(name for name in possible if 2 * right[name] > rows)
         if rows and not found:
             what = f"expected 0/1 columns, found {', '.join(map(repr, table.types))}"
@@ -154,7 +178,7 @@ def _columns(request: LabelRequest, table: Table, findings: Findings) -> LabelCo
             what = f"expected a 0/1 column, found {describe(kind)}"
             findings.add("L105", f"{table.file}:{name}", what, LABELS_FIX)
             return None
-    return ColumnLabels(names)
+    return ColumnLabels(names, accepts_unknown=request.unknown == UNKNOWN)
 
 
 def _single(request: LabelRequest, table: Table, findings: Findings) -> str | None:

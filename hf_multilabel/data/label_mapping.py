@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from hf_multilabel.data.columns import as_tuple
-from hf_multilabel.data.findings import Findings
+from hf_multilabel.data.findings import Findings, shown
 from hf_multilabel.data.label_format import LABELS_FIX, LabelRequest
 from hf_multilabel.data.labels import LabelSpace, normalize, read_label_names
 from hf_multilabel.data.rows import Rows
@@ -114,15 +114,28 @@ def map_labels(
         splits: Rows whose labels are numbers of the vocabulary.
         vocabulary: Name and first place of each number.
         space: The labels there may be.
-        findings: Receives each name that is not in the space, with its first row and the nearest name.
+        findings: Receives each name that is not in the space, with its first row and the nearest name; and each label
+            that a row both has and does not know.
     """
     target = np.array([space.id_of.get(name, -1) for name in vocabulary.names], dtype=np.int64)
-    held = np.sum([np.bincount(rows.labels.indices, minlength=len(target)) for rows in splits.values()], axis=0)
+    matrices = [matrix for rows in splits.values() for matrix in (rows.labels, rows.unknown) if matrix is not None]
+    held = np.sum([np.bincount(matrix.indices, minlength=len(target)) for matrix in matrices], axis=0)
     for position, number in enumerate(np.flatnonzero(target < 0)):
         # several unknown names may stand in one cell, so no sorting out by place
         name, where = vocabulary.names[number], vocabulary.places[number]
         findings.append(space.unknown(name, where, int(held[number]), suggest=position < SHOWN))
-    return {split: replace(rows, labels=_renumber(rows.labels, target, len(space))) for split, rows in splits.items()}
+    return {split: _map_rows(rows, target, space, findings) for split, rows in splits.items()}
+
+
+def _map_rows(rows: Rows, target: np.ndarray, space: LabelSpace, findings: Findings) -> Rows:
+    labels = _renumber(rows.labels, target, len(space))
+    if rows.unknown is None:
+        return replace(rows, labels=labels)
+    unknown = _renumber(rows.unknown, target, len(space))
+    for row, label in zip(*(labels.multiply(unknown)).nonzero(), strict=True):
+        what = f"expected a label to hold or to be unknown, found both for {shown(space.names[label])}"
+        findings.add("L106", f"{rows.where(row)}:labels", what, "remove it from one of the two")
+    return replace(rows, labels=labels, unknown=unknown)
 
 
 def _renumber(labels: csr_matrix, target: np.ndarray, width: int) -> csr_matrix:

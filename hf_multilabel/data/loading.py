@@ -14,9 +14,10 @@ import pyarrow as pa
 from datasets import Dataset
 from scipy.sparse import csr_matrix
 
-from hf_multilabel.data.checks import count_labels, find_duplicates, find_unseen, text_digests
+from hf_multilabel.data.checks import count_labels, find_duplicates, find_unseen, leave_out_unknown, text_digests
 from hf_multilabel.data.columns import TextColumns, as_tuple
 from hf_multilabel.data.findings import Findings
+from hf_multilabel.data.imbalance import measure_imbalance
 from hf_multilabel.data.label_format import LabelRequest
 from hf_multilabel.data.label_mapping import Declared, collect_space, find_label_columns, map_labels
 from hf_multilabel.data.labels import LabelSpace
@@ -38,7 +39,8 @@ class MultiLabelData:
     """The splits of one dataset with their label space.
 
     Args:
-        splits: "train", "validation" and "test", or some of them; columns `id`, `text` and `labels` (sorted ids).
+        splits: "train", "validation" and "test", or some of them; columns `id`, `text` and `labels` (sorted ids),
+            and `unknown` (the same of labels nobody knows) where the data have such.
         labels: Names and training support.
         statistics: What was counted, for metrics.json.
     """
@@ -49,7 +51,19 @@ class MultiLabelData:
 
     def label_matrix(self, split: str) -> csr_matrix:
         """Where a label holds, bool, shape (N, L)."""
-        lists = self.splits[split].with_format("arrow")[:].column("labels").combine_chunks()
+        return self._matrix(split, "labels")
+
+    def unknown_matrix(self, split: str) -> csr_matrix | None:
+        """Where nobody knows whether a label holds, bool, shape (N, L); None where all is known."""
+        return self._matrix(split, "unknown") if "unknown" in self.splits[split].column_names else None
+
+    def known_rows(self) -> int | list[int]:
+        """Training rows on which each label is known, shape (L,); one number where all is known."""
+        unknown, rows = self.unknown_matrix("train"), len(self.splits["train"])
+        return rows if unknown is None else (rows - unknown.getnnz(axis=0)).tolist()
+
+    def _matrix(self, split: str, column: str) -> csr_matrix:
+        lists = self.splits[split].with_format("arrow")[:].column(column).combine_chunks()
         indptr = np.concatenate([[0], np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))])
         indices = lists.flatten().to_numpy(zero_copy_only=False)
         return csr_matrix((np.ones(len(indices), dtype=bool), indices, indptr), shape=(len(lists), len(self.labels)))
@@ -65,6 +79,7 @@ def load_data(
     label_format: str = "auto",
     label_delimiter: str | None = None,
     label_names: str | Path | Sequence[str] | None = None,
+    unknown_labels: str | int | None = None,
     id: str | None = None,
     splits: Mapping[str, str] | None = None,
     validation_size: float = 0.1,
@@ -91,6 +106,9 @@ def load_data(
         label_delimiter: Between the names of a delimited column.
         label_names: All labels in their order, or a file of them: one a line, a JSON list, or a JSON object from what
             the data hold to names. None: those that occur, in alphabetical order.
+        unknown_labels: The column that lists the labels of which nobody knows whether they hold, in the form of the
+            label column; or -1: the cells of 0/1 columns with that value. Training leaves them out of the loss. Rows
+            of other splits that have any are left out and counted: no metric is defined on them.
         id: The column that names a row; None: rows are numbered.
         splits: Our split names to the source's, where they differ.
         validation_size: Share of all rows for a missing validation split; 0 makes none.
@@ -126,9 +144,12 @@ def load_data(
         findings.add("D104", f"{source}:train", f"expected a train split, found {found}", "name it in data.splits")
     raise_findings(findings)
     columns = TextColumns(as_tuple(text), text_separator, strip_html, id)
-    request = LabelRequest(labels, label_format, label_delimiter)
+    request = LabelRequest(labels, label_format, label_delimiter, unknown=unknown_labels)
     rows, space = _read(opened, columns, request, label_names, known_labels, str(source))
     rows, statistics = _complete(rows, {"validation": validation_size, "test": test_size}, split_seed)
+    if unknown_labels is not None:
+        rows, statistics["unknown_labels"] = leave_out_unknown(rows)
+        raise_findings([_nothing_known(split, found) for split, found in rows.items() if not len(found)])
 
     shared, unseen = Findings(), Findings()
     statistics["duplicates"] = find_duplicates(rows, id is not None, shared)
@@ -191,13 +212,19 @@ def _complete(rows: dict[str, Rows], sizes: Mapping[str, float], seed: int) -> t
     if missing:
         train = rows["train"]
         _, same_text = np.unique(text_digests(train.text), return_inverse=True)
-        parts = split_rows(train.labels, [1 - sum(missing.values()), *missing.values()], seed, same_text)
+        unknown = None if train.unknown is None else train.unknown.getnnz(axis=1) > 0
+        parts = split_rows(train.labels, [1 - sum(missing.values()), *missing.values()], seed, same_text, unknown)
         empty = [split for split, part in zip(("train", *missing), parts, strict=True) if not len(part)]
         raise_findings([_too_few(train, split) for split in empty])
         rows = {**rows, **{split: train.take(part) for split, part in zip(("train", *missing), parts, strict=True)}}
         statistics["split_seed"] = seed
         statistics["balance"] = balance_report(train.labels, parts)
     return {split: rows[split] for split in SPLITS if split in rows}, statistics
+
+
+def _nothing_known(split: str, rows: Rows) -> Finding:
+    what = f"expected rows of which all labels are known in {split}, found none"
+    return Finding("D119", f"{rows.files[0]}:{split}", what, "bring some, or leave the split out")
 
 
 def _too_few(train: Rows, split: str) -> Finding:
@@ -227,18 +254,24 @@ def _finish(rows: Mapping[str, Rows], space: LabelSpace, statistics: dict[str, A
             for key in ("cardinality", "density", "rows_without_labels")
         },
         **statistics,
+        **({"imbalance": measure_imbalance(rows["train"].labels)} if "train" in rows else {}),
         "fingerprints": {split: dataset._fingerprint for split, dataset in splits.items()},
     }
     return MultiLabelData(splits, space, statistics)
 
 
 def _to_dataset(rows: Rows) -> Dataset:
-    labels = pa.ListArray.from_arrays(
-        pa.array(rows.labels.indptr.astype(np.int32)), pa.array(rows.labels.indices.astype(np.int32))
-    )
+    columns = {"id": rows.ids, "text": rows.text, "labels": _lists(rows.labels)}
     # content decides, so that a file changed under its old name is never mistaken for what it was
     content = hashlib.sha256(text_digests(rows.text).tobytes())
     content.update(rows.labels.indptr.astype(np.int64).tobytes())
     content.update(rows.labels.indices.astype(np.int64).tobytes())
-    table = pa.table({"id": rows.ids, "text": rows.text, "labels": labels})
-    return Dataset(table, fingerprint=content.hexdigest()[:16])
+    if rows.unknown is not None:
+        columns["unknown"] = _lists(rows.unknown)
+        content.update(rows.unknown.indptr.astype(np.int64).tobytes())
+        content.update(rows.unknown.indices.astype(np.int64).tobytes())
+    return Dataset(pa.table(columns), fingerprint=content.hexdigest()[:16])
+
+
+def _lists(matrix: csr_matrix) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(matrix.indptr.astype(np.int32)), pa.array(matrix.indices.astype(np.int32)))

@@ -24,6 +24,7 @@ class Rows:
         ids: Shape (N,), string.
         text: Shape (N,), large_string.
         labels: Bool, shape (N, numbers of the vocabulary).
+        unknown: Labels of which nobody knows whether they hold, bool, same shape; None where all are known.
         files: Names of the files.
         file: Index into `files`, shape (N,).
         place: Number of the row in its file, shape (N,).
@@ -35,6 +36,7 @@ class Rows:
     files: tuple[str, ...]
     file: np.ndarray
     place: np.ndarray
+    unknown: csr_matrix | None = None
 
     def __len__(self) -> int:
         return len(self.place)
@@ -53,6 +55,7 @@ class Rows:
             self.files,
             self.file[rows],
             self.place[rows],
+            None if self.unknown is None else self.unknown[rows],
         )
 
 
@@ -70,26 +73,30 @@ def read_rows(
         split: Its name; ids are made of it where there is no id column.
         tables: Its files.
         text: Which columns make id and text.
-        labels: Which columns hold the labels.
+        labels: Which columns hold the labels, and which the unknown ones.
         vocabulary: Receives the label names.
         findings: Receives what is wrong; the rows are of use only if there is nothing.
     """
     ids: list[pa.Array] = []
     texts: list[pa.Array] = []
     matrices: list[csr_matrix] = []
+    unknown: list[csr_matrix] = []
     files: list[np.ndarray] = []
     places: list[np.ndarray] = []
     count = 0
     for number, table in enumerate(tables):
         readable = text.check(table, findings)
-        reader = labels.choose(table, findings)
-        if reader is None or not readable:
+        reader, unknown_reader = labels.choose(table, findings), labels.choose_unknown(table, findings)
+        if reader is None or not readable or (labels.unknown is not None and unknown_reader is None):
             continue
+        names = text.names + reader.names + (() if unknown_reader is None else unknown_reader.names)
         before, known = count, len(findings)
-        for batch in table.read(tuple(dict.fromkeys(text.names + reader.names)), findings):
+        for batch in table.read(tuple(dict.fromkeys(names)), findings):
             ids.append(text.read_ids(batch, f"{split}-", count + 1, findings))
             texts.append(text.read(batch, findings))
             matrices.append(reader.read(batch, vocabulary, findings))
+            if unknown_reader is not None:
+                unknown.append(unknown_reader.read(batch, vocabulary, findings))
             files.append(np.full(len(batch), number, dtype=np.int32))
             places.append(batch.places)
             count += len(batch)
@@ -103,6 +110,7 @@ def read_rows(
         tuple(table.file for table in tables),
         np.concatenate(files) if files else np.zeros(0, np.int32),
         np.concatenate(places) if places else np.zeros(0, np.int64),
+        None if labels.unknown is None else _stack(unknown, len(vocabulary)),
     )
 
 

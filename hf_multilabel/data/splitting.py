@@ -97,7 +97,11 @@ class _Stratification:
 
 
 def split_rows(
-    label_matrix: csr_matrix, fractions: Sequence[float], seed: int = 0, groups: np.ndarray | None = None
+    label_matrix: csr_matrix,
+    fractions: Sequence[float],
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+    training_only: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Stratified parts for training (the first) and evaluation, without leaks.
 
@@ -109,6 +113,7 @@ def split_rows(
         fractions: Share of each part, in sum 1; training first.
         seed: Decides between equals.
         groups: Equal numbers for rows with the same text, shape (N,).
+        training_only: Rows that must not be evaluated on, and with them their groups, bool, shape (N,).
 
     Returns:
         Row numbers of each part, ascending.
@@ -121,6 +126,8 @@ def split_rows(
         groups = np.arange(len(part_of))
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     part_of = part_of[first][group]
+    if training_only is not None:
+        part_of[np.isin(group, group[training_only])] = 0
     by_label = csr_matrix(label_matrix, dtype=bool).tocsc()
     seen = label_matrix[part_of == 0].getnnz(axis=0) > 0
     for label in np.flatnonzero(~seen & (by_label.getnnz(axis=0) > 0)):

@@ -6,9 +6,10 @@ import functools
 import json
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from hf_multilabel.recipe.fields import Section
+from hf_multilabel.recipe.fields import Section, contract_error
+from hf_multilabel.recipe.secrets import show
 from hf_multilabel.recipe.sections import (
     DataSection,
     DecisionSection,
@@ -16,6 +17,7 @@ from hf_multilabel.recipe.sections import (
     HubSection,
     LossSection,
     ModelSection,
+    PeftSection,
 )
 from hf_multilabel.recipe.training import TrainingSection
 
@@ -25,11 +27,36 @@ class RecipeFile(Section):
 
     data: DataSection
     model: ModelSection
+    peft: PeftSection = Field(default_factory=PeftSection)
     loss: LossSection = Field(default_factory=LossSection)
     training: TrainingSection = Field(default_factory=TrainingSection)
     decision: DecisionSection = Field(default_factory=DecisionSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     hub: HubSection = Field(default_factory=HubSection)
+
+    @model_validator(mode="after")
+    def _head_can_start(self) -> RecipeFile:
+        if self.training.head_init == "probe" and not self.model.head_on_paper().solvable:
+            expected = (
+                f"random or prior beside model.head {self.model.head} with these head_kwargs, which no probe solves"
+            )
+            raise contract_error(("training.head_init", expected, "probe", "write head_init: prior"))
+        return self
+
+    @model_validator(mode="after")
+    def _balance_can_work(self) -> RecipeFile:
+        method = None if self.data.balance is None else self.data.balance.method
+        problems = []
+        if method == "mlsmote" and self.training.head_init != "probe":
+            expected = "probe beside data.balance.method mlsmote, which only feeds the probe"
+            problems.append(("training.head_init", expected, show(self.training.head_init), "write head_init: probe"))
+        strategy = self.training.train_sampling_strategy
+        if method == "class_aware" and strategy not in ("random", "group_by_length"):
+            expected = "random or group_by_length beside data.balance.method class_aware, which draws the rows"
+            problems.append(("training.train_sampling_strategy", expected, show(strategy), "change one of the two"))
+        if problems:
+            raise contract_error(*problems)
+        return self
 
 
 @functools.cache

@@ -32,6 +32,7 @@ from hf_multilabel.recipe.sections import (
     HubSection,
     LossSection,
     ModelSection,
+    PeftSection,
 )
 
 # Lists whose items are label names: whatever looks like a number, a date or yes/no must be quoted.
@@ -47,6 +48,7 @@ class Recipe:
         path: The file it was read from.
         data: What to load; `data.load_arguments()` are the arguments of `load_data`.
         model: Backbone, pooling and head.
+        peft: Adapters in the backbone.
         loss: The objective and its weights.
         training: The arguments of `MultiLabelTrainingArguments` that were given, and `output_dir`.
         decision: How cuts are fitted.
@@ -58,6 +60,7 @@ class Recipe:
     path: Path
     data: DataSection
     model: ModelSection
+    peft: PeftSection
     loss: LossSection
     training: dict[str, Any]
     decision: DecisionSection

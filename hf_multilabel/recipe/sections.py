@@ -6,7 +6,7 @@ Every key does something in `hf_multilabel.workflow`. Names come from the regist
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.errors import HFValidationError
@@ -14,19 +14,69 @@ from huggingface_hub.utils import validate_repo_id
 from pydantic import Field, field_validator, model_validator
 
 from hf_multilabel.backbones import SCRATCH_CONFIG, SCRATCH_TOKENIZER
+from hf_multilabel.data.augmentation import AUGMENTERS
+from hf_multilabel.data.balancing import BALANCERS
 from hf_multilabel.decisions.thresholds import THRESHOLD_RULES
 from hf_multilabel.errors import nearest
-from hf_multilabel.losses.binary import LOSSES
+from hf_multilabel.losses.registry import LOSSES, loss_options, loss_weights
 from hf_multilabel.losses.weights import CLASS_WEIGHTS
 from hf_multilabel.recipe.fields import Section, contract_error, number, one_of, parameters, whole
 from hf_multilabel.recipe.secrets import show
 from hf_multilabel.remote_code.decision_multilabel import EMPTY, RULES
+from hf_multilabel.remote_code.heads_base_multilabel import Head
 from hf_multilabel.remote_code.heads_multilabel import HEADS
 from hf_multilabel.remote_code.poolings_multilabel import POOLINGS
+from hf_multilabel.training.adapters import PEFT_METHODS, adapter_problems
 
 SPLITS = ("train", "validation", "test")
 SHARE = number(gt=0, lt=1)
 POSITIVE = whole(ge=1)
+SEED = whole(ge=0, le=2**32 - 1)
+
+
+class AugmentSection(Section):
+    """New training texts out of the sentences of documents with rare labels."""
+
+    method: one_of(AUGMENTERS) = Field(
+        description="Leave out sentences here and there or at the ends, or take the end of another document with the "
+        "same labels."
+    )
+    rate: SHARE = Field(0.2, description="Share of a document's sentences to change.")
+    copies: POSITIVE = Field(1, description="New texts a document.")
+    only_minority: bool = Field(True, description="Only documents with a rare label; false: all documents.")
+    seed: SEED = Field(0, description="Of all choices.")
+
+
+class BalanceSection(Section):
+    """Training rows drawn again or left out, so that rare labels weigh more."""
+
+    method: one_of(BALANCERS) = Field(
+        description="Copies (ros) or drops (rus) rows of rare or frequent label sets (lp) or labels (ml); class_aware "
+        "gives every label its turn in each epoch; mlsmote adds synthetic features to the probe of the head."
+    )
+    rate: number(gt=0) | None = Field(
+        None, description="Of lp_ and ml_ methods: most rows to add or leave out, as a share of the rows; null: 0.25."
+    )
+    neighbors: POSITIVE | None = Field(None, description="Of mlsmote: rows between which one is made; null: 5.")
+    seed: SEED = Field(0, description="Of all choices.")
+
+    def arguments(self) -> dict[str, Any]:
+        """The section as `method` and the keyword arguments of that function of `BALANCERS`."""
+        return self.model_dump(exclude_none=True)
+
+    @model_validator(mode="after")
+    def _takes_what_is_given(self) -> BalanceSection:
+        taken = parameters(BALANCERS[self.method], but=("features", "label_matrix"))
+        problems = [
+            (key, f"no {key} under the method {self.method}", show(getattr(self, key)), "remove it")
+            for key in ("rate", "neighbors")
+            if getattr(self, key) is not None and key not in taken
+        ]
+        if self.rate is not None and self.method.endswith("_rus") and self.rate >= 1:
+            problems.append(("rate", f"a rate below 1 under the method {self.method}", show(self.rate), "lower it"))
+        if problems:
+            raise contract_error(*problems)
+        return self
 
 
 class DataSection(Section):
@@ -55,6 +105,11 @@ class DataSection(Section):
         description="All labels: a file, or the names themselves, quoted where they look like a number, a date or "
         "yes/no. null: the labels that occur.",
     )
+    unknown_labels: str | Literal[-1] | None = Field(
+        None,
+        description="Column of the labels nobody knows for a row, in the form of the label column; -1: cells of 0/1 "
+        "columns with that value. They are left out of the loss; validation and test rows that have any are left out.",
+    )
     strip_html: bool = Field(False, description="Replace HTML by its text.")
     splits: dict[one_of(SPLITS), str] | None = Field(
         None, description="Other names of the splits in the source, for instance {validation: dev}."
@@ -63,7 +118,7 @@ class DataSection(Section):
         0.1, description="Share of the training rows set aside where the source has no validation split (stratified)."
     )
     test_size: number(ge=0, lt=1) = Field(0.1, description="The same for a missing test split; 0: none is made.")
-    split_seed: whole(ge=0, le=2**32 - 1) = Field(0, description="Seed of the splits that are made here.")
+    split_seed: SEED = Field(0, description="Seed of the splits that are made here.")
     duplicates: one_of(("error", "warn")) = Field(
         "error", description="Texts shared between splits: stop, or count them and go on."
     )
@@ -74,10 +129,14 @@ class DataSection(Section):
         None, description="At most so many rows of every split, or of the named ones."
     )
     max_length: whole(ge=8) = Field(256, description="Tokens a text is cut to; the share cut is in metrics.json.")
+    augment: AugmentSection | None = Field(None, description="Makes training texts; validation and test stay as read.")
+    balance: BalanceSection | None = Field(
+        None, description="Changes how often training rows come, after augment; validation and test stay as read."
+    )
 
     def load_arguments(self) -> dict[str, Any]:
         """The section as keyword arguments of `hf_multilabel.data.loading.load_data`."""
-        return self.model_dump(exclude={"max_length"})
+        return self.model_dump(exclude={"max_length", "augment", "balance"})
 
     @field_validator("text", "labels", "label_names")
     @classmethod
@@ -139,10 +198,19 @@ class ModelSection(Section):
     config_overrides: dict[str, Any] = Field(
         {}, description="Entries of the backbone's config to change, for instance {num_hidden_layers: 2}."
     )
-    pooling: one_of(POOLINGS) = Field("mean", description="Token states to one state a text.")
+    pooling: one_of(POOLINGS) = Field(
+        "mean",
+        description="Token states to one state a text; not read by the heads cnn, rnn, transformer and "
+        "label_attention, which pool by themselves (rnn and transformer: head_kwargs.pooling).",
+    )
     head: one_of(HEADS) = Field("linear", description="States to one logit a label.")
     head_kwargs: dict[str, Any] = Field({}, description="Arguments of the head, for instance {activation: tanh}.")
     dropout: number(ge=0, lt=1) | None = Field(None, description="Every dropout of backbone and head; null: their own.")
+
+    def head_on_paper(self) -> Head:
+        """The head without its weights, at a size that all usual numbers of attention heads divide."""
+        with torch.device("meta"):
+            return HEADS[self.head](720_720, 2, **self.head_kwargs)
 
     @model_validator(mode="after")
     def _head_builds(self) -> ModelSection:
@@ -157,8 +225,7 @@ class ModelSection(Section):
         if problems:
             raise contract_error(*problems)
         try:
-            with torch.device("meta"):
-                head(8, 2, **self.head_kwargs)
+            self.head_on_paper()
         except (TypeError, ValueError, RuntimeError) as error:
             expected = f"arguments of the {self.head} head ({error})"
             raise contract_error(("head_kwargs", expected, show(self.head_kwargs), "correct the value")) from None
@@ -169,6 +236,41 @@ class ModelSection(Section):
         if self.backbone == "scratch" and (self.revision or self.backbone_sha256):
             key = "revision" if self.revision else "backbone_sha256"
             raise contract_error((key, "null for a backbone from scratch", "a value", "remove it"))
+        return self
+
+
+class PeftSection(Section):
+    """Parameter-efficient fine-tuning: adapters in the backbone; head and pooling are always trained as a whole."""
+
+    method: one_of(PEFT_METHODS) | None = Field(
+        None, description="The adapters; they are merged into the published model. null: the weights themselves train."
+    )
+    r: POSITIVE | None = Field(None, description="Rank of the adapters; null: peft's default of the method.")
+    alpha: number(gt=0) | None = Field(None, description="Scale of the adapters, as lora_alpha; null likewise.")
+    dropout: number(ge=0, lt=1) | None = Field(None, description="On the input of each adapter; null likewise.")
+    target_modules: str | list[str] | None = Field(
+        None,
+        description="Endings of module names inside the backbone, for instance [query, value]; null: its linear layers "
+        "(its norms for ln_tuning; keys, values and outputs for ia3 where peft knows them).",
+    )
+    args: dict[str, Any] | None = Field(
+        None, description="Further arguments under peft's names, for instance {init_lora_weights: gaussian}."
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """The section as keyword arguments of `hf_multilabel.training.adapters.add_adapters`."""
+        return self.model_dump(exclude_none=True)
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> PeftSection:
+        given = self.arguments()
+        if self.method is None:
+            problems = [("method", f"a method beside {', '.join(given)}", "null", "write lora")] if given else []
+        else:
+            settings = {key: value for key, value in given.items() if key in ("r", "alpha", "dropout")}
+            problems = adapter_problems(self.method, settings, self.args or {})
+        if problems:
+            raise contract_error(*problems)
         return self
 
 
@@ -188,20 +290,63 @@ class WeightsSection(Section):
 
 
 class LossSection(Section):
-    """The training objective."""
+    """The training objective, its weights and its options; an option left null has the loss's own default."""
 
-    name: one_of(LOSSES) = Field("bce", description="Loss over independent labels.")
+    name: one_of(LOSSES) = Field("bce", description="What is minimised; each loss takes its own options.")
     pos_weight: WeightsSection | None = Field(None, description="Weight of each label's positive term.")
     class_weights: WeightsSection | None = Field(None, description="Weight of each label's whole term.")
+    smoothing: number(ge=0, lt=1) | None = Field(
+        None, description="Of all losses: targets of 1 and 0 become 1 - smoothing / 2 and smoothing / 2."
+    )
+    gamma: number(ge=0) | None = Field(
+        None, description="Of focal, class_balanced, distribution_balanced: how much less a well-decided label weighs."
+    )
+    alpha: number(gt=0, lt=1) | None = Field(
+        None, description="Of focal: weight of positives, 1 - alpha that of negatives; null weighs neither."
+    )
+    gamma_pos: number(ge=0) | None = Field(None, description="Of asymmetric: gamma of positives.")
+    gamma_neg: number(ge=0) | None = Field(None, description="Of asymmetric: gamma of negatives.")
+    clip: number(ge=0, lt=1) | None = Field(
+        None, description="Of asymmetric: probability up to which a negative costs nothing."
+    )
+    beta: number(ge=0, lt=1) | None = Field(
+        None, description="Of class_balanced: weights are (1 - beta) / (1 - beta ** positives), scaled to a mean of 1."
+    )
+    map_alpha: number(ge=0) | None = Field(None, description="Of distribution_balanced: smallest rebalancing weight.")
+    map_beta: number(ge=0) | None = Field(
+        None, description="Of distribution_balanced: how steeply rebalancing weights rise."
+    )
+    map_mu: number() | None = Field(
+        None, description="Of distribution_balanced: in the middle of the rise; lower where rows have many labels."
+    )
+    neg_scale: number(gt=0) | None = Field(
+        None, description="Of distribution_balanced: lambda, how fast the gradient of negatives fades."
+    )
+    kappa: number(ge=0) | None = Field(
+        None, description="Of distribution_balanced: how far the logits of rare labels are lowered in training."
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """The section as keyword arguments of `hf_multilabel.losses.build_loss`."""
+        return self.model_dump(exclude_none=True)
 
     @model_validator(mode="after")
-    def _takes_weights(self) -> LossSection:
-        taken = parameters(LOSSES[self.name])
-        given = {"pos_weight": self.pos_weight, "class_weights": self.class_weights}
-        refused = [key for key, value in given.items() if value is not None and key.removesuffix("s") not in taken]
-        if refused:
-            expected = f"a loss that takes {' and '.join(refused)}"
-            raise contract_error(("name", expected, show(self.name), "write weighted_bce, or remove the weights"))
+    def _takes_what_is_given(self) -> LossSection:
+        given = self.model_dump(exclude_none=True, exclude={"name"})
+        options, weights = loss_options(self.name), loss_weights(self.name)
+        refused = [key for key in given if key not in (*options, *weights)]
+        problems = []
+        if rules := [key for key in refused if key in ("pos_weight", "class_weights")]:
+            taking = [name for name in LOSSES if set(rules) <= set(loss_weights(name))]
+            expected = f"a loss that takes {' and '.join(rules)}"
+            problems.append(("name", expected, show(self.name), f"write {' or '.join(taking)}, or remove the weights"))
+        for key in refused:
+            if key not in rules:
+                expected = f"an option of {self.name} ({', '.join(options)})"
+                taking = [name for name in LOSSES if key in loss_options(name)]
+                problems.append((key, expected, show(key), f"remove it, or write name: {' or '.join(taking)}"))
+        if problems:
+            raise contract_error(*problems)
         return self
 
 

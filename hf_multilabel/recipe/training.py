@@ -16,8 +16,12 @@ from hf_multilabel.errors import nearest
 from hf_multilabel.evaluation.metrics import METRICS, evaluate_predictions
 from hf_multilabel.recipe.fields import Section, contract_error, number, one_of, whole
 from hf_multilabel.recipe.secrets import show
-from hf_multilabel.training.arguments import HEAD_INITS, MultiLabelTrainingArguments
+from hf_multilabel.training.arguments import MultiLabelTrainingArguments
+from hf_multilabel.training.checks import HEAD_INITS, training_problems
+from hf_multilabel.training.freezing import BACKBONE_MODES
+from hf_multilabel.training.optimizers import OPTIMIZERS
 from hf_multilabel.training.precision import PRECISIONS
+from hf_multilabel.training.schedules import SCHEDULES
 
 # Keys that people write and this project does not take: the next step instead.
 HINTS: dict[str, str] = {
@@ -30,7 +34,7 @@ HINTS: dict[str, str] = {
     "overwrite_output_dir": "remove it and give the command --overwrite",
     "local_rank": "remove it; the launcher sets it",
     "parallelism_config": "remove it and name a configuration of recipes/accelerate to the launcher",
-    "label_smoothing_factor": "remove it; the Trainer ignores it for multi-label models",
+    "label_smoothing_factor": "write loss.smoothing; the Trainer ignores its own for multi-label models",
     "warmup_ratio": "write warmup_steps; a number below 1 is a share of all steps",
     "group_by_length": "write train_sampling_strategy: group_by_length",
     "evaluation_strategy": "write eval_strategy",
@@ -49,6 +53,7 @@ LIMITS: dict[str, dict[str, float]] = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), POSITIVE),
     **dict.fromkeys(("gradient_accumulation_steps", "eval_accumulation_steps", "save_total_limit"), POSITIVE),
     **dict.fromkeys(("freeze_layers", "warmup_steps", "weight_decay", "max_grad_norm"), NOT_NEGATIVE),
+    **dict.fromkeys(("head_l1", "head_l2"), NOT_NEGATIVE),
     **dict.fromkeys(("eval_delay", "dataloader_num_workers"), NOT_NEGATIVE),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), {"ge": 0, "lt": 1}),
     **dict.fromkeys(("seed", "data_seed"), SEED),
@@ -57,6 +62,10 @@ LIMITS: dict[str, dict[str, float]] = {
 }
 CHOICES: dict[str, Any] = {
     "head_init": one_of(HEAD_INITS),
+    "backbone_mode": one_of(BACKBONE_MODES),
+    "optimizer": one_of(OPTIMIZERS) | None,
+    "schedule": one_of(SCHEDULES) | None,
+    "learning_rates": dict[str, number(gt=0)],
     "precision": one_of(PRECISIONS),
     "train_sampling_strategy": one_of(("random", "sequential", "group_by_length", "batch_rebalance")),
 }
@@ -81,6 +90,7 @@ class TrainingChecks(Section):
             problems.append(("metric_for_best_model", "a metric, or loss", show(best), f"write {near or 'macro_f1'}"))
         if given.get("max_steps") == 0:
             problems.append(("max_steps", "a whole number >= 1, or -1 for all epochs", "0", "raise it"))
+        problems += training_problems(self)
         if problems:
             raise contract_error(*problems)
         return self

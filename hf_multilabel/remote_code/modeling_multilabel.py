@@ -19,6 +19,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_multilabel import AUTO_MAP, MultiLabelConfig
 from .decision_multilabel import decide, probabilities
+from .heads_base_multilabel import Head
 from .heads_multilabel import HEADS
 from .pipeline_multilabel import MultiLabelClassificationPipeline  # noqa: F401  (so that its file ships with a model)
 from .poolings_multilabel import POOLINGS
@@ -60,6 +61,11 @@ class MultiLabelPreTrainedModel(PreTrainedModel):
             )
         return (model, info) if output_loading_info else model
 
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, Head):  # after its layers, which the line above has drawn
+            module.initialize()
+
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
         """As `PreTrainedModel.save_pretrained`; every auto class finds the code saved beside the weights."""
         self.config.validate_decision()
@@ -74,17 +80,17 @@ class MultiLabelForSequenceClassification(MultiLabelPreTrainedModel):
         config: Its backbone is built with random weights; loading is `from_pretrained`'s.
 
     Raises:
-        ValueError: If pooling, head or an argument of the head is unknown, or the backbone is no encoder.
+        ValueError: If pooling, head or an argument of the head is unknown, the backbone is no encoder, or it has no
+            pooler and pooling is "pooler".
     """
 
     def __init__(self, config: MultiLabelConfig) -> None:
         super().__init__(config)
         config.validate_decision()
-        self.backbone = build_encoder(config.backbone_config)
+        pooler = reads_pooler(config)
+        self.backbone = build_encoder(config.backbone_config, pooler)
         hidden_size = config.backbone_config.hidden_size
         self.head = _build_head(config, hidden_size)
-        if config.pooling not in POOLINGS:
-            raise ValueError(f"pooling: expected one of {sorted(POOLINGS)}, found {config.pooling!r}. Choose one.")
         # a pooling whose result nobody reads would have parameters without gradient, which DDP refuses
         self.pooling = POOLINGS[config.pooling](hidden_size) if self.head.needs == "pooled" else None
         self._takes_token_types = "token_type_ids" in inspect.signature(self.backbone.forward).parameters
@@ -125,7 +131,8 @@ class MultiLabelForSequenceClassification(MultiLabelPreTrainedModel):
         optional = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         inputs.update({name: value for name, value in optional.items() if value is not None})
         encoded = self.backbone(input_ids=input_ids, inputs_embeds=inputs_embeds, return_dict=True, **inputs)
-        loss, logits = self.classify(encoded.last_hidden_state, attention_mask, labels)
+        pooler_output = getattr(encoded, "pooler_output", None)
+        loss, logits = self.classify(encoded.last_hidden_state, attention_mask, labels, pooler_output)
         output = SequenceClassifierOutput(
             loss=loss,
             logits=logits,
@@ -134,20 +141,23 @@ class MultiLabelForSequenceClassification(MultiLabelPreTrainedModel):
         )
         return output.to_tuple() if return_dict is False else output
 
-    def classify(self, states: Tensor, mask: Tensor, labels: Tensor | None = None) -> tuple[Tensor | None, Tensor]:
+    def classify(
+        self, states: Tensor, mask: Tensor, labels: Tensor | None = None, pooler_output: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor]:
         """Pooling, head and loss on states the backbone gave, in the precision of the head.
 
         Args:
             states: Token states, (N, T, H).
             mask: 1 where a token is real, (N, T).
             labels: 1 where the label holds, else 0, (N, L).
+            pooler_output: What the backbone's own pooler gave, (N, H); None where there is none.
 
         Returns:
             The loss (None without labels) and logits (N, L).
         """
         with torch.autocast(device_type=states.device.type, enabled=False):
             states = states.to(next(self.head.parameters()).dtype)
-            pooled = None if self.pooling is None else self.pooling(states, mask)
+            pooled = None if self.pooling is None else self.pooling(states, mask, pooler_output)
             logits = self.head(states, mask, pooled).float()
             if labels is None:
                 return None, logits
@@ -171,17 +181,40 @@ class MultiLabelForSequenceClassification(MultiLabelPreTrainedModel):
         return count_positions(self.backbone)
 
 
-def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    """An encoder with random weights and without a pooler: nothing would read it, and DDP refuses unused parameters.
+def reads_pooler(config: MultiLabelConfig) -> bool:
+    """Whether pooling and head need the backbone's own pooler; nobody else would read it, and DDP refuses that.
 
     Raises:
-        ValueError: As `check_encoder`.
+        ValueError: If the pooling or the head is unknown.
+    """
+    for key, known in (("pooling", POOLINGS), ("head", HEADS)):
+        value = getattr(config, key)
+        if value not in known:
+            raise ValueError(f"{key}: expected one of {sorted(known)}, found {value!r}. Choose one.")
+    return POOLINGS[config.pooling].reads_pooler and HEADS[config.head].needs == "pooled"
+
+
+def build_encoder(config: PreTrainedConfig, pooler: bool = False) -> PreTrainedModel:
+    """An encoder with random weights.
+
+    Args:
+        config: Of the encoder.
+        pooler: Build the encoder's own pooler. Otherwise there is none, or it is frozen where there must be one:
+            nothing would read it, and DDP refuses unused parameters.
+
+    Raises:
+        ValueError: As `check_encoder`, or if the encoder has no pooler to build.
     """
     check_encoder(config)
-    encoder = AutoModel.from_config(config, **pooler_kwargs(config))
-    pooler = getattr(encoder, "pooler", None)
-    if pooler is not None:
-        pooler.requires_grad_(False)
+    encoder = AutoModel.from_config(config, **pooler_kwargs(config, pooler))
+    found = getattr(encoder, "pooler", None)
+    if pooler and found is None:
+        raise ValueError(
+            f"pooling: expected a backbone with a pooler for 'pooler', found {config.model_type!r}. Choose another of "
+            f"{sorted(POOLINGS)}."
+        )
+    if found is not None:
+        found.requires_grad_(pooler)
     return encoder
 
 
@@ -197,12 +230,12 @@ def check_encoder(config: PreTrainedConfig | None) -> None:
         raise ValueError(f"backbone_config: expected a text encoder, found {found!r}. Name another backbone.")
 
 
-def pooler_kwargs(config: PreTrainedConfig) -> dict[str, bool]:
-    """`{"add_pooling_layer": False}` where the encoder's constructor knows it, else nothing."""
+def pooler_kwargs(config: PreTrainedConfig, pooler: bool = False) -> dict[str, bool]:
+    """`{"add_pooling_layer": pooler}` where the encoder's constructor knows it, else nothing."""
     model_class = MODEL_MAPPING[type(config)]
     model_class = model_class[0] if isinstance(model_class, (tuple, list)) else model_class
     known = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
-    return {"add_pooling_layer": False} if known else {}
+    return {"add_pooling_layer": pooler} if known else {}
 
 
 def count_positions(encoder: PreTrainedModel) -> int | None:
@@ -217,9 +250,7 @@ def count_positions(encoder: PreTrainedModel) -> int | None:
     return min(rows) if rows else getattr(encoder.config, "max_position_embeddings", None)
 
 
-def _build_head(config: MultiLabelConfig, hidden_size: int) -> nn.Module:
-    if config.head not in HEADS:
-        raise ValueError(f"head: expected one of {sorted(HEADS)}, found {config.head!r}. Choose one.")
+def _build_head(config: MultiLabelConfig, hidden_size: int) -> Head:
     head_class = HEADS[config.head]
     known = list(inspect.signature(head_class.__init__).parameters)[3:]  # after self and the two sizes
     for key in config.head_kwargs:

@@ -1,1 +1,1 @@
-"""Arguments, layer-wise learning rates, the start of the head, the trainer, scoring."""
+"""Arguments, optimizers, schedules, what trains when, penalties, adapters, the collapse alarm, trainer, scoring."""

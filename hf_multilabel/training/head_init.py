@@ -1,26 +1,29 @@
-"""How the last linear layer of the head starts: random, at the labels' frequencies, or at a solved linear probe."""
+"""How the head starts: its last layer random, at the labels' frequencies or a solved probe; labels at their names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from hf_multilabel.remote_code.poolings_multilabel import MeanPooling
+
 # Labels solved together: bounds memory at N * CHUNK * 4 bytes beside the features.
 CHUNK = 256
 
 
-def prior_bias(counts: Sequence[int], rows: int) -> Tensor:
+def prior_bias(counts: Sequence[int], rows: int | Sequence[int]) -> Tensor:
     """Logit of each label's frequency, so that an untrained head predicts base rates and the first steps learn more.
 
     Counts are smoothed by half a row: a label never or always seen gets a finite bias.
 
     Args:
         counts: Positives of each label, shape (L,).
-        rows: Training rows N.
+        rows: Training rows N; or for each label those on which it is known, shape (L,).
 
     Returns:
         Shape (L,), float32.
@@ -32,11 +35,16 @@ def prior_bias(counts: Sequence[int], rows: int) -> Tensor:
     Reference: Lin et al. 2017, section 4.1.
     """
     positives = torch.as_tensor(counts, dtype=torch.float64) + 0.5
-    return torch.log(positives / (rows + 1 - positives)).float()
+    return torch.log(positives / (torch.as_tensor(rows) + 1 - positives)).float()
 
 
 def solve_probe(
-    features: np.ndarray, targets: csr_matrix, c: float, pos_weight: Tensor | None = None, max_iter: int = 100
+    features: np.ndarray,
+    targets: csr_matrix,
+    c: float,
+    pos_weight: Tensor | None = None,
+    unknown: csr_matrix | None = None,
+    max_iter: int = 100,
 ) -> tuple[Tensor, Tensor]:
     """One-vs-rest logistic regression on frozen features, all labels of a chunk at once.
 
@@ -48,6 +56,7 @@ def solve_probe(
         targets: True where the label holds, shape (N, L).
         c: Inverse strength of the penalty.
         pos_weight: Of the positive term, shape (L,), as in the loss that training goes on with.
+        unknown: True where nobody knows, shape (N, L); these cells have no say. None: all are known.
         max_iter: L-BFGS iterations a chunk of 256 labels.
 
     Returns:
@@ -62,18 +71,20 @@ def solve_probe(
     center = x.mean(0)
     x = x - center  # the bias absorbs the mean; L-BFGS converges several times faster
     counts = np.asarray(targets.sum(0)).ravel()
-    weight, bias = torch.zeros(labels, x.shape[1]), prior_bias(counts.tolist(), rows)
-    held = np.flatnonzero((counts > 0) & (counts < rows))
+    known = rows - (np.zeros(labels, np.int64) if unknown is None else unknown.getnnz(axis=0))
+    weight, bias = torch.zeros(labels, x.shape[1]), prior_bias(counts.tolist(), known.tolist())
+    held = np.flatnonzero((counts > 0) & (counts < known))
     for start in range(0, len(held), CHUNK):
         chunk = held[start : start + CHUNK]
         y = torch.from_numpy(targets[:, chunk].toarray().astype(np.float32))
-        w, b = _solve_chunk(x, y, bias[chunk], None if pos_weight is None else pos_weight[chunk], c, max_iter)
+        cells = None if unknown is None else torch.from_numpy(1 - unknown[:, chunk].toarray().astype(np.float32))
+        w, b = _solve_chunk(x, y, cells, bias[chunk], None if pos_weight is None else pos_weight[chunk], c, max_iter)
         weight[chunk], bias[chunk] = w, b - w @ center
     return weight, bias
 
 
 def _solve_chunk(
-    x: Tensor, y: Tensor, bias: Tensor, pos_weight: Tensor | None, c: float, max_iter: int
+    x: Tensor, y: Tensor, cells: Tensor | None, bias: Tensor, pos_weight: Tensor | None, c: float, max_iter: int
 ) -> tuple[Tensor, Tensor]:
     w = torch.zeros(y.shape[1], x.shape[1], requires_grad=True)
     b = bias.clone().requires_grad_(True)
@@ -84,7 +95,9 @@ def _solve_chunk(
     def objective() -> Tensor:
         optimizer.zero_grad()
         # Divided by c * N, which moves no minimum: fp32 sums over 45,000 rows would lose digits.
-        fit = nn.functional.binary_cross_entropy_with_logits(x @ w.T + b, y, pos_weight=pos_weight, reduction="sum")
+        fit = nn.functional.binary_cross_entropy_with_logits(
+            x @ w.T + b, y, cells, pos_weight=pos_weight, reduction="sum"
+        )
         fit = fit / len(x)
         loss = fit + w.square().sum() / (2 * c * len(x))
         loss.backward()
@@ -92,6 +105,36 @@ def _solve_chunk(
 
     optimizer.step(objective)
     return w.detach(), b.detach()
+
+
+@torch.no_grad()
+def encode_names(model: nn.Module, tokenizer: Any, names: Sequence[str], batch_size: int = 64) -> Tensor:
+    """Label names as the model encodes texts: through its backbone and pooling, the mean where its head has none.
+
+    Args:
+        model: A `MultiLabelForSequenceClassification`; encodes in eval mode, on its device.
+        tokenizer: Of its backbone.
+        names: In the order of their ids.
+        batch_size: Names of one forward pass.
+
+    Returns:
+        Shape (L, H), float32, on the model's device; for the head's `init_label_queries`.
+
+    Cost: One forward pass over the names.
+    """
+    device, training = next(model.parameters()).device, model.training
+    pooling = MeanPooling(0) if model.pooling is None else model.pooling
+    found = []
+    model.eval()
+    for start in range(0, len(names), batch_size):
+        batch = tokenizer(
+            list(names[start : start + batch_size]), padding=True, truncation=True, return_tensors="pt"
+        ).to(device)
+        encoded = model.backbone(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        pooler_output = getattr(encoded, "pooler_output", None)
+        found.append(pooling(encoded.last_hidden_state.float(), batch["attention_mask"], pooler_output))
+    model.train(training)
+    return torch.cat(found)
 
 
 def set_output(output: nn.Linear, weight: Tensor | None, bias: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -22,14 +22,22 @@ class LengthGroupedSampler(Sampler[int]):
         lengths: Tokens of each row, shape (N,).
         step_rows: Rows of one optimizer step over all processes and accumulated batches.
         seed: First half of the key of the order.
+        draw: Epoch to the N rows to order, some of them several times; None: each row once.
 
     Cost: O(N log N) an epoch.
     """
 
-    def __init__(self, lengths: Sequence[int], step_rows: int, seed: int) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        step_rows: int,
+        seed: int,
+        draw: Callable[[int], np.ndarray] | None = None,
+    ) -> None:
         self.lengths = np.asarray(lengths)
         self.step_rows = step_rows
         self.seed = seed
+        self.draw = draw
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -41,7 +49,7 @@ class LengthGroupedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng((self.seed, self.epoch))
-        rows = generator.permutation(len(self.lengths))
+        rows = generator.permutation(len(self.lengths) if self.draw is None else self.draw(self.epoch))
         size = self.step_rows * POOL
         pools = [rows[start : start + size] for start in range(0, len(rows), size)]
         rows = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])

@@ -22,9 +22,10 @@ def model_logits(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def head_features(model: nn.Module, batch: Batch) -> Tensor:
-    """What the last linear layer of the head is given for a batch, shape (N, D)."""
+    """What the last linear layer of the head was made for, of a batch, shape (N, D)."""
     seen: list[Tensor] = []
-    hook = model.head.output.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    # not the layer's own input: some heads use its rows one by one
+    hook = model.head.register_forward_pre_hook(lambda head, inputs: seen.append(head.features(*inputs)))
     try:
         model_logits(model, batch)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,20 +12,26 @@ import torch
 from datasets import Dataset
 from rich.console import Console
 from torch import Tensor, nn
-from torch.utils.data import Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import EvalPrediction, Trainer
 
 from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.losses.binary import bce
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
-from hf_multilabel.training.optimizers import freeze_lowest, groups_table, layer_groups, parameter_groups
+from hf_multilabel.training.collapse import CollapseAlarm
+from hf_multilabel.training.durations import count_steps
+from hf_multilabel.training.freezing import WAITING_MODES, Unfreezing, freeze_for_good, plan_starts
+from hf_multilabel.training.groups import LayerGroup, groups_table, layer_groups, parameter_groups
+from hf_multilabel.training.optimizers import is_ours, resolve_optimizer, takes_whole_model
+from hf_multilabel.training.penalties import elastic_net, head_weights
 from hf_multilabel.training.precision import autocast
 from hf_multilabel.training.samplers import LengthGroupedSampler
+from hf_multilabel.training.schedules import build_schedule, is_torchs
+
+logger = logging.getLogger(__name__)
 
 RowLoss = Callable[[Tensor, Tensor], Tensor]
-# The Trainer's optimizers that do not take parameter groups: they need the model or one parameter at a time.
-WHOLE_MODEL_OPTIMIZERS = ("galore", "apollo", "lomo", "muon", "layerwise")
 
 
 def bce_rows(logits: Tensor, targets: Tensor) -> Tensor:
@@ -53,6 +60,7 @@ class MultiLabelTrainer(Trainer):
         train_dataset: Columns `input_ids`, `labels` (ids) and `length`, as `data.batching.tokenize` makes them.
         eval_dataset: The same columns.
         processing_class: Tokenizer, for the default collator and saved with every checkpoint.
+        draw_rows: Epoch to the rows to train on, as many as there are; None: each row once.
         **kwargs: As for `transformers.Trainer`.
 
     Example:
@@ -72,10 +80,14 @@ class MultiLabelTrainer(Trainer):
         train_dataset: Dataset | None = None,
         eval_dataset: Dataset | None = None,
         processing_class: Any = None,
+        draw_rows: Callable[[int], np.ndarray] | None = None,
         **kwargs: Any,
     ) -> None:
+        self.draw_rows = draw_rows
         self.row_loss: RowLoss = loss or bce_rows
-        freeze_lowest(model, args.freeze_layers)
+        self.steps_per_epoch: int | None = None
+        self.total_steps: int | None = None
+        freeze_for_good(model, args.backbone_mode, args.freeze_layers, args.freeze_embeddings)
         if processing_class is not None:
             kwargs.setdefault("data_collator", MultiLabelCollator(processing_class, model.config.num_labels))
         kwargs.setdefault("compute_metrics", fixed_metrics)
@@ -87,12 +99,23 @@ class MultiLabelTrainer(Trainer):
             processing_class=processing_class,
             **kwargs,
         )
+        if self.is_fsdp_enabled and (args.head_l1 or args.head_l2):
+            raise ValueError("head_l1, head_l2: expected 0 under FSDP, found a penalty. Use weight_decay there.")
+        if args.learning_rates:  # a pattern that decides nothing is said now, not when everything is prepared
+            layer_groups(model, args.learning_rate, overrides=args.learning_rates)
+        self.unfreezing = Unfreezing()
+        self.add_callback(self.unfreezing)
+        if args.collapse_alarm and isinstance(train_dataset, Dataset) and isinstance(eval_dataset, Dataset):
+            self.add_callback(
+                CollapseAlarm(eval_dataset, self.data_collator, self._base_rates(), model.config.label_names)
+            )
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; see `transformers.Trainer.train`."""
         # An evaluate() before train() leaves the model prepared but unwrapped, and the processes would drift apart.
         self.accelerator._models.clear()
         self.model.__dict__.pop("_is_accelerate_prepared", None)
+        self.unfreezing.release()
         return super().train(*args, **kwargs)
 
     def compute_loss(
@@ -118,6 +141,9 @@ class MultiLabelTrainer(Trainer):
         else:
             # DDP and FSDP average gradients over the processes: times their number makes it the sum again.
             loss = rows.sum() / num_items_in_batch * self.accelerator.num_processes
+            if (self.args.head_l1 or self.args.head_l2) and self.accelerator.sync_gradients:
+                # with the last batch of a step, and averaged over the processes: once a step however it is divided
+                loss = loss + elastic_net(head_weights(self.model), self.args.head_l1, self.args.head_l2)
         return (loss, outputs) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
@@ -132,37 +158,95 @@ class MultiLabelTrainer(Trainer):
         precision = self.args.precision if self.model.training else "fp32"
         return autocast(precision, self.args.device.type)
 
+    def set_initial_training_values(self, args: MultiLabelTrainingArguments, dataloader: DataLoader) -> tuple:
+        """The Trainer's; keeps how long the run and an epoch are, in optimizer steps."""
+        found = super().set_initial_training_values(args, dataloader)
+        self.steps_per_epoch, self.total_steps = found[1], found[-1]
+        return found
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """One group a layer, each with its learning rate, with and without weight decay; the table is printed."""
-        if self.optimizer is not None or self._takes_whole_model():
+        whole = takes_whole_model(self.args)
+        if whole and (self.args.head_learning_rate is not None or self.args.layerwise_decay != 1.0):
+            raise ValueError(
+                f"training.optim: expected an optimizer that takes parameter groups, for head_learning_rate and "
+                f"layerwise_decay are set, found {str(self.args.optim)!r}. Remove those two or choose adamw_torch."
+            )
+        if self.optimizer is not None or whole:
             return super().create_optimizer(model)
-        target = self.model if model is None else model
-        args = self.args
-        groups = layer_groups(target, args.learning_rate, args.head_learning_rate, args.layerwise_decay)
+        target, args = self.model if model is None else model, self.args
+        groups = layer_groups(
+            target, args.learning_rate, args.head_learning_rate, args.layerwise_decay, args.learning_rates
+        )
+        starts = self._plan(groups)
         if self.is_world_process_zero():
-            Console(stderr=True).print(groups_table(groups, args.weight_decay))
+            Console(stderr=True).print(groups_table(groups, args.weight_decay, starts))
         optimizer_class, kwargs = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(args, target)
         found = parameter_groups(groups, args.weight_decay, set(self.get_decay_parameter_names(target)))
         self.optimizer = optimizer_class(found, **kwargs)
         return self.optimizer
 
-    def _takes_whole_model(self) -> bool:
-        args = self.args
-        whole = any(name in str(args.optim) for name in WHOLE_MODEL_OPTIMIZERS)
-        if whole and (args.head_learning_rate is not None or args.layerwise_decay != 1.0):
-            raise ValueError(
-                f"training.optim: expected an optimizer that takes parameter groups, for head_learning_rate and "
-                f"layerwise_decay are set, found {str(args.optim)!r}. Remove those two or choose adamw_torch."
+    @staticmethod
+    def get_optimizer_cls_and_kwargs(args: MultiLabelTrainingArguments, model: nn.Module | None = None) -> tuple:
+        """Of `args.optimizer` if this project builds it, else the Trainer's of `args.optim`."""
+        if is_ours(args.optimizer):
+            return resolve_optimizer(args)
+        return Trainer.get_optimizer_cls_and_kwargs(args, model)
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """Of `args.schedule` if it is one of torch's own, else the Trainer's of `args.lr_scheduler_type`."""
+        if self.lr_scheduler is None and is_torchs(self.args.schedule):
+            self.lr_scheduler = build_schedule(
+                self.args.schedule,
+                optimizer or self.optimizer,
+                self.args.schedule_args,
+                total_steps=num_training_steps,
+                steps_per_epoch=self.steps_per_epoch or num_training_steps,
+                warmup_steps=self.args.get_warmup_steps(num_training_steps),
             )
-        return whole
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def _plan(self, groups: list[LayerGroup]) -> dict[str, int] | None:
+        """The step from which each group trains; None if nothing waits."""
+        if self.args.backbone_mode not in WAITING_MODES or self.total_steps is None:
+            return None
+        if self.is_fsdp_enabled:
+            raise ValueError(
+                f"backbone_mode: expected all or frozen under FSDP, found {self.args.backbone_mode!r}. FSDP decides "
+                "what is trained when it divides the weights; take DDP or another mode."
+            )
+        wait = count_steps(self.args.unfreeze_after or "1 epoch", self.total_steps, self.steps_per_epoch)
+        starts = plan_starts(self.args.backbone_mode, [group.name for group in groups], wait)
+        late = [name for name, start in starts.items() if start >= self.total_steps]
+        if late:
+            logger.warning(
+                "backbone_mode: %s never trains: it waits for step %d of %d. Shorten unfreeze_after.",
+                ", ".join(late), min(starts[name] for name in late), self.total_steps,
+            )  # fmt: skip
+        self.unfreezing.follow(groups, starts)
+        return starts
+
+    def _base_rates(self) -> np.ndarray:
+        """Frequency of each label among the training rows that know it."""
+        counts = {name: np.zeros(len(self.model.config.id2label)) for name in ("labels", "unknown")}
+        for name in counts.keys() & set(self.train_dataset.column_names):
+            for labels in self.train_dataset[name]:
+                counts[name][labels] += 1
+        return counts["labels"] / np.maximum(len(self.train_dataset) - counts["unknown"], 1)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.train_sampling_strategy != "group_by_length" or dataset is None:
+        grouped = self.args.train_sampling_strategy == "group_by_length"
+        if dataset is None or (self.draw_rows is None and not grouped):
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return LengthGroupedSampler(dataset[self.args.length_column_name], step_rows, seed)
+        # texts of one length are in no order but that of chance
+        lengths = dataset[self.args.length_column_name] if grouped else np.zeros(len(dataset))
+        return LengthGroupedSampler(lengths, step_rows, seed, self.draw_rows)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
         # The Trainer would group evaluation by length as well, and predict() would return rows in that order.

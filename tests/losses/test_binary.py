@@ -1,83 +1,33 @@
-"""Binary losses against a float64 loop, numerical gradients, and the limits of half precision."""
+"""What the binary losses promise beyond the matrix of all losses, and what the others become at their limits."""
 
 from __future__ import annotations
 
-import inspect
 import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from hf_multilabel.losses import LOSSES, bce, build_loss, weighted_bce
-
-N, L = 4, 5
-
-
-def softplus(value: float) -> float:
-    return max(value, 0.0) + math.log1p(math.exp(-abs(value)))
-
-
-def loop_rows(logits, targets, pos_weight=None, class_weight=None) -> list[float]:
-    """The definition, one float64 number at a time."""
-    rows = []
-    for z_row, y_row in zip(logits.tolist(), targets.tolist(), strict=True):
-        total = 0.0
-        for label, (z, y) in enumerate(zip(z_row, y_row, strict=True)):
-            p = 1.0 if pos_weight is None else float(pos_weight[label])
-            c = 1.0 if class_weight is None else float(class_weight[label])
-            total += c * (p * y * softplus(-z) + (1 - y) * softplus(z))
-        rows.append(total / len(z_row))
-    return rows
+from hf_multilabel.losses import asymmetric, bce, class_balanced, distribution_balanced, focal, weighted_bce, zlpr
+from tests.losses.twins import rows_of
 
 
 @pytest.fixture
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    logits = 4 * torch.randn(N, L, generator=generator)
-    return logits, (torch.rand(N, L, generator=generator) < 0.4).float()
+    logits = 4 * torch.randn(4, 5, generator=generator)
+    return logits, (torch.rand(4, 5, generator=generator) < 0.4).float()
 
 
-def weights_of(name: str) -> dict[str, torch.Tensor]:
-    known = {"pos_weight": torch.tensor([0.5, 1.0, 2.0, 9.0, 3.0]), "class_weight": torch.tensor([1.0, 0.1, 2, 1.5, 0])}
-    return {key: known[key] for key in inspect.signature(LOSSES[name]).parameters if key in known}
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_loss_equals_the_loop(name: str, batch) -> None:
-    logits, targets = batch
-    weights = weights_of(name)
-    expected = torch.tensor(loop_rows(logits, targets, **weights))
-    torch.testing.assert_close(LOSSES[name](logits, targets, reduction="rows", **weights), expected)
-    torch.testing.assert_close(LOSSES[name](logits, targets, **weights), expected.mean())
+def test_plain_loss_is_torchs_own(batch) -> None:
+    torch.testing.assert_close(bce(*batch), F.binary_cross_entropy_with_logits(*batch))
 
 
 @pytest.mark.parametrize("kind", ["pos_weight", "class_weight"])
 def test_either_weight_alone_equals_the_loop(kind: str, batch) -> None:
-    weight = weights_of("weighted_bce")[kind]
-    expected = torch.tensor(loop_rows(*batch, **{kind: weight}))
-    torch.testing.assert_close(weighted_bce(*batch, reduction="rows", **{kind: weight}), expected)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("reduction", ["mean", "rows"])
-def test_gradients_are_right(name: str, reduction: str, batch) -> None:
-    logits, targets = (tensor.double() for tensor in batch)
-    weights = {key: weight.double() for key, weight in weights_of(name).items()}
-    assert torch.autograd.gradcheck(
-        lambda z: LOSSES[name](z, targets, reduction=reduction, **weights), (logits.requires_grad_(),)
-    )
-
-
-@pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_extreme_logits_stay_finite_in_float32(name: str, dtype: torch.dtype) -> None:
-    logits = torch.tensor([[-3e4, 3e4, 0.0, -3e4, 3e4]], dtype=dtype, requires_grad=True)
-    targets = torch.tensor([[1.0, 0.0, 1.0, 0.0, 1.0]], dtype=dtype)
-    loss = LOSSES[name](logits, targets)
-    loss.backward()
-    assert loss.dtype == torch.float32
-    assert bool(loss.isfinite())
-    assert bool(logits.grad.isfinite().all())
+    weight = torch.tensor([0.5, 1.0, 2.0, 9.0, 3.0])
+    expected = rows_of("weighted_bce", *batch, **{kind: weight})
+    torch.testing.assert_close(weighted_bce(*batch, reduction="rows", **{kind: weight}), expected.float())
 
 
 def test_small_losses_survive_half_precision() -> None:
@@ -85,55 +35,43 @@ def test_small_losses_survive_half_precision() -> None:
     assert loss.item() == pytest.approx(math.log1p(math.exp(-12.0)), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"targets": torch.zeros(2, 4)}, r"found \(2, 3\) and \(2, 4\)"),
-        ({"logits": torch.zeros(3), "targets": torch.zeros(3)}, "expected logits and targets of one shape"),
-        ({"reduction": "sum"}, "reduction: expected mean or rows, found 'sum'"),
-        ({"pos_weight": torch.ones(2)}, r"pos_weight: expected shape \(3,\), found \(2,\)"),
-        ({"class_weight": torch.ones(2, 3)}, r"class_weight: expected shape \(3,\)"),
-    ],
-)
-def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        weighted_bce(**{"logits": torch.zeros(2, 3), "targets": torch.zeros(2, 3)} | arguments)
+def test_others_become_cross_entropy_at_their_limits(batch) -> None:
+    expected = bce(*batch, reduction="rows")
+    ones = torch.ones(5)
+    torch.testing.assert_close(focal(*batch, gamma=0.0, reduction="rows"), expected)
+    torch.testing.assert_close(class_balanced(*batch, ones, reduction="rows"), expected)
+    torch.testing.assert_close(asymmetric(*batch, gamma_neg=0.0, clip=0.0, reduction="rows"), expected)
+    plain = {"gamma": 0.0, "neg_scale": 1.0, "kappa": 0.0, "map_alpha": 0.5, "map_beta": 0.0}
+    torch.testing.assert_close(distribution_balanced(*batch, ones / 2, **plain, reduction="rows"), expected)
 
 
-def test_built_loss_carries_its_weights(batch) -> None:
-    counts, rows = [1, 2, 3, 4, 0], 8
-    loss = build_loss(
-        "weighted_bce",
-        counts,
-        rows,
-        pos_weight={"rule": "neg_pos_ratio", "cap": 3.0},
-        class_weights={"rule": "inverse_sqrt", "normalize": True},
+def test_smoothing_is_the_loss_of_a_label_that_is_flipped_by_chance(batch) -> None:
+    logits, targets = batch
+    flipped = 0.9 * bce(logits, targets, reduction="rows") + 0.1 * bce(logits, 1 - targets, reduction="rows")
+    torch.testing.assert_close(bce(logits, targets, smoothing=0.2, reduction="rows"), flipped)
+
+
+def test_very_easy_negatives_cost_nothing_under_the_asymmetric_loss() -> None:
+    logits = torch.tensor([[-3.0, -2.9]], requires_grad=True)  # s(-3) < 0.05 < s(-2.9)
+    asymmetric(logits, torch.zeros(1, 2)).backward()
+    assert logits.grad[0, 0] == 0
+    assert logits.grad[0, 1] > 0
+
+
+def test_rebalancing_spares_the_frequent_label_of_a_row_drawn_for_its_rare_one() -> None:
+    frequency = torch.tensor([0.5, 0.005])
+    both = torch.tensor([[1.0, 1.0]])
+    logits = torch.zeros(1, 2, requires_grad=True)
+    distribution_balanced(logits, both, frequency, kappa=0.0).backward()
+    # r is 1 / 101 and 100 / 101: the weights lie near map_alpha + 0.13 and map_alpha + 1
+    assert logits.grad[0, 1] / logits.grad[0, 0] == pytest.approx(
+        (0.1 + 1 / (1 + math.exp(-10 * (100 / 101 - 0.2)))) / (0.1 + 1 / (1 + math.exp(-10 * (1 / 101 - 0.2)))),
+        rel=1e-4,
     )
-    pos_weight = [3.0, 3.0, 5 / 3, 1.0, 1.0]
-    raw = [math.sqrt(8), 2.0, math.sqrt(8 / 3), math.sqrt(2), math.sqrt(2)]
-    class_weight = [5 * weight / sum(raw) for weight in raw]
-    expected = torch.tensor(loop_rows(*batch, pos_weight=pos_weight, class_weight=class_weight))
-    torch.testing.assert_close(loss(*batch), expected)
 
 
-def test_built_loss_follows_the_logits_device() -> None:
-    loss = build_loss("weighted_bce", [1, 2], 4, pos_weight={"rule": "inverse"})
-    assert loss(torch.zeros(3, 2, device="meta"), torch.zeros(3, 2, device="meta")).device.type == "meta"
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_built_loss_without_weights_is_plain(name: str, batch) -> None:
-    torch.testing.assert_close(build_loss(name, [1] * L, 4)(*batch), bce(*batch, reduction="rows"))
-
-
-def test_building_refuses_what_would_be_ignored() -> None:
-    with pytest.raises(ValueError, match="loss.name: expected one of bce, weighted_bce, found 'focall'"):
-        build_loss("focall", [1], 2)
-    with pytest.raises(ValueError, match="expected weighted_bce for pos_weight, found 'bce'"):
-        build_loss("bce", [1], 2, pos_weight={"rule": "inverse"})
-    with pytest.raises(
-        ValueError, match="loss.pos_weight: expected rule and at most normalize, cap and beta, found no"
-    ):
-        build_loss("weighted_bce", [1], 2, pos_weight={})
-    with pytest.raises(ValueError, match="loss.class_weight: expected rule .* found rule, limit"):
-        build_loss("weighted_bce", [1], 2, class_weights={"rule": "inverse", "limit": 3})
+def test_zlpr_is_zero_bounded_cross_entropy_for_one_label() -> None:
+    logits = torch.tensor([[1.3, -0.7, 0.2]])
+    alone = zlpr(logits, torch.tensor([[1.0, 0.0, 0.0]]))
+    others = math.log1p(math.exp(-0.7) + math.exp(0.2))
+    assert alone.item() == pytest.approx(math.log1p(math.exp(-1.3)) + others, rel=1e-6)

@@ -6,8 +6,11 @@ import math
 
 import pytest
 import torch
+from rich.console import Console
 
-from hf_multilabel.losses import CLASS_WEIGHTS, class_weights
+from hf_multilabel.console import weights_table as console_table
+from hf_multilabel.losses import CLASS_WEIGHTS, class_weights, weights_table
+from hf_multilabel.losses.weights import label_frequency
 
 COUNTS = [1, 3, 10, 40]
 ROWS = 50
@@ -62,6 +65,8 @@ def test_beta_moves_effective_number_from_equal_to_inverse() -> None:
         ({"counts": [-1]}, "counts: expected"),
         ({"counts": []}, "counts: expected"),
         ({"counts": 3}, "counts: expected"),
+        ({"counts": [1, 2], "rows": [1, 1]}, r"values in \[0, the rows of the label\]"),
+        ({"counts": [1, 2], "rows": [1, 2, 3]}, "counts: expected"),
         ({"cap": 0.0}, "cap: expected a number above 0"),
         ({"beta": 0.9}, "beta: expected the rule effective_number"),
         ({"rule": "effective_number", "beta": 1.0}, r"beta: expected a number in \[0, 1\)"),
@@ -70,3 +75,36 @@ def test_beta_moves_effective_number_from_equal_to_inverse() -> None:
 def test_wrong_arguments_are_named(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         class_weights(**{"rule": "inverse", "counts": [1], "rows": ROWS} | arguments)
+
+
+@pytest.mark.parametrize("rule", CLASS_WEIGHTS)
+def test_rows_may_be_counted_for_each_label(rule: str) -> None:
+    together = class_weights(rule, [3, 10], [20, 50])
+    apart = [class_weights(rule, [n], rows).item() for n, rows in ((3, 20), (10, 50))]
+    assert together.tolist() == pytest.approx(apart)
+
+
+def test_frequency_stays_half_a_row_from_never_and_always() -> None:
+    assert label_frequency([0, 3, 10], 10).tolist() == [0.05, 0.3, 0.95]
+    assert label_frequency([0, 1], [0, 1]).tolist() == [0.5, 0.5]
+
+
+def test_table_holds_what_each_label_weighs() -> None:
+    weights = {"pos_weight": torch.tensor([3.0, 1.0]), "class_weight": torch.tensor([1.2, 0.8])}
+    assert weights_table(["a", "b"], [1, 2], [4, 8], weights) == [
+        {"label": "a", "positives": 1, "share": 0.25, "pos_weight": 3.0, "class_weight": 1.2},
+        {"label": "b", "positives": 2, "share": 0.25, "pos_weight": 1.0, "class_weight": 0.8},
+    ]
+
+
+def test_printed_table_shows_both_ends_of_many_labels() -> None:
+    rows = [{"label": f"name [b]{n}", "positives": n, "share": n / 100, "pos_weight": 100 / (n + 1)} for n in range(40)]
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(console_table(rows, ends=2))
+    shown = capture.get()
+    assert [f"[b]{n} " in shown for n in (39, 38, 37, 2, 1, 0)] == [True, True, False, False, True, True]
+    assert "36 more" in shown
+    with console.capture() as capture:
+        console.print(console_table(rows[:5], ends=2))
+    assert all(f"[b]{n} " in capture.get() for n in range(5))

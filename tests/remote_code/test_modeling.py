@@ -56,8 +56,15 @@ BACKBONES: dict[str, PreTrainedConfig] = {
     ),
 }
 NAMES = ["a", "b", "c", "d", "e"]
-# every pooling and every head once; `test_padding_changes_nothing` crosses them
+POOLERS = ["bert", "roberta", "mpnet"]
+# every pooling and every head once: a head sees of the pooling only what it pooled
 PARTS = [(pooling, "linear") for pooling in POOLINGS] + [("mean", head) for head in HEADS if head != "linear"]
+EVERYWHERE = [
+    (backbone, pooling, head)
+    for backbone in BACKBONES
+    for pooling, head in PARTS
+    if pooling != "pooler" or backbone in POOLERS
+]
 
 
 def build(backbone: str = "bert", **fields: Any) -> MultiLabelForSequenceClassification:
@@ -65,38 +72,62 @@ def build(backbone: str = "bert", **fields: Any) -> MultiLabelForSequenceClassif
     return MultiLabelForSequenceClassification(config).eval()
 
 
+def stir(model: MultiLabelForSequenceClassification) -> MultiLabelForSequenceClassification:
+    """Move every weight of the head away from where it starts, which may be zero."""
+    with torch.no_grad():
+        for weight in model.head.parameters():
+            weight.add_(torch.randn_like(weight) * 0.2)
+    return model
+
+
 def batch(rows: int = 3, tokens: int = 9) -> dict[str, torch.Tensor]:
     return {"input_ids": torch.randint(4, 60, (rows, tokens)), "attention_mask": torch.ones(rows, tokens).long()}
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-def test_every_encoder_learns_and_survives_saving(backbone: str, tmp_path: Path) -> None:
-    model, inputs = build(backbone, pooling="attention", head="mlp").train(), batch()
+@pytest.mark.parametrize(("backbone", "pooling", "head"), EVERYWHERE)
+def test_every_part_learns_on_every_encoder(backbone: str, pooling: str, head: str) -> None:
+    model, inputs = build(backbone, pooling=pooling, head=head).train(), batch()
     output = model(**inputs, token_type_ids=torch.zeros(3, 9).long(), labels=torch.randint(0, 2, (3, 5)))
     output.loss.backward()
     missing = [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None]
     assert missing == []
     assert all(weight.grad.isfinite().all() for weight in model.parameters() if weight.requires_grad)
-    model.eval().save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "pooling", "head"),
+    [(backbone, "attention", "mlp") for backbone in BACKBONES] + [("bert", *part) for part in PARTS],
+)
+def test_every_encoder_and_every_part_survives_saving(backbone: str, pooling: str, head: str, tmp_path: Path) -> None:
+    model, inputs = stir(build(backbone, pooling=pooling, head=head)), batch()
+    model.save_pretrained(tmp_path)
     loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert type(loaded) is MultiLabelForSequenceClassification
     assert all(torch.equal(weight, model.state_dict()[name]) for name, weight in loaded.state_dict().items())
     torch.testing.assert_close(loaded(**inputs).logits, model(**inputs).logits, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("pooling", POOLINGS)
-def test_padding_changes_nothing(backbone: str, head: str, pooling: str) -> None:
-    model, inputs = build(backbone, pooling=pooling, head=head), batch()
+@pytest.mark.parametrize(("backbone", "pooling", "head"), EVERYWHERE)
+def test_padding_changes_nothing(backbone: str, pooling: str, head: str) -> None:
+    model, inputs = stir(build(backbone, pooling=pooling, head=head)), batch()
     padded = {
         "input_ids": torch.cat([inputs["input_ids"], torch.ones(3, 7).long()], dim=1),
         "attention_mask": torch.cat([inputs["attention_mask"], torch.zeros(3, 7).long()], dim=1),
     }
     with torch.no_grad():
         logits = model(**inputs).logits
-        torch.testing.assert_close(model(**padded).logits, logits, atol=1e-5, rtol=0)
+        torch.testing.assert_close(model(**padded).logits, logits, atol=1e-5, rtol=1e-5)
     assert (logits[0] - logits[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_a_head_starts_at_survives_the_librarys_own_start(head: str) -> None:
+    model, inputs = build(head=head), batch()
+    states = model.backbone(**inputs).last_hidden_state
+    given = (states, inputs["attention_mask"], states.mean(1))
+    assert model.head.solvable
+    torch.testing.assert_close(model(**inputs).logits, model.head.output(model.head.features(*given)))
+    assert (model.head.output.bias == 0).all()
 
 
 def test_loss_is_plain_binary_cross_entropy() -> None:
@@ -122,10 +153,9 @@ def test_outputs_on_request_only() -> None:
     assert isinstance(model(**inputs, return_dict=False), tuple)
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(("pooling", "head"), PARTS)
 def test_head_stays_in_float32_under_autocast(pooling: str, head: str) -> None:
-    model, inputs = build(pooling=pooling, head=head), batch()
+    model, inputs = stir(build(pooling=pooling, head=head)), batch()
     seen = []
     model.head.register_forward_hook(lambda module, given, result: seen.extend([given[0].dtype, result.dtype]))
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -135,20 +165,40 @@ def test_head_stays_in_float32_under_autocast(pooling: str, head: str) -> None:
     assert (output.logits.bfloat16().float() != output.logits).any()
 
 
-def test_half_precision_backbone_keeps_a_float32_head(tmp_path: Path) -> None:
-    build(pooling="attention").save_pretrained(tmp_path)
+@pytest.mark.parametrize(("pooling", "head"), PARTS)
+def test_half_precision_backbone_keeps_a_float32_head(pooling: str, head: str, tmp_path: Path) -> None:
+    build(pooling=pooling, head=head).save_pretrained(tmp_path)
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert {weight.dtype for weight in model.backbone.parameters()} == {torch.bfloat16}
-    assert {weight.dtype for part in (model.head, model.pooling) for weight in part.parameters()} == {torch.float32}
+    kept = {weight.dtype for name, weight in model.named_parameters() if not name.startswith("backbone.")}
+    assert kept == {torch.float32}
     assert model(**batch()).logits.dtype == torch.float32
     assert model.bfloat16()(**batch()).logits.dtype == torch.float32
 
 
-def test_no_pooler_is_built_or_trained() -> None:
+def test_no_pooler_is_built_or_trained_that_nobody_reads() -> None:
     for config in BACKBONES.values():
         encoder = build_encoder(config)
         assert all(not weight.requires_grad for name, weight in encoder.named_parameters() if "pooler" in name)
-    assert getattr(build("bert").backbone, "pooler", None) is None
+    for parts in ({}, {"pooling": "pooler", "head": "label_attention"}):
+        assert getattr(build("bert", **parts).backbone, "pooler", None) is None
+
+
+@pytest.mark.parametrize("backbone", POOLERS)
+def test_pooler_is_the_backbones_own(backbone: str) -> None:
+    model, inputs = build(backbone, pooling="pooler"), batch()
+    pooler = model.backbone.pooler.dense
+    first = model.backbone(**inputs).last_hidden_state[:, 0]
+    expected = model.head.output(torch.tanh(first @ pooler.weight.T + pooler.bias))
+    torch.testing.assert_close(model(**inputs).logits, expected)
+    model(**inputs, labels=torch.ones(3, 5)).loss.backward()
+    assert (pooler.weight.grad != 0).any()
+
+
+@pytest.mark.parametrize("backbone", [name for name in BACKBONES if name not in POOLERS])
+def test_pooler_of_a_backbone_without_one_is_refused(backbone: str) -> None:
+    with pytest.raises(ValueError, match=f"expected a backbone with a pooler for 'pooler', found '{backbone}'"):
+        build(backbone, pooling="pooler")
 
 
 def test_positions_are_counted_as_the_encoder_counts_them() -> None:
@@ -288,13 +338,19 @@ def test_lora_trains_adapters_and_head_only(pooling: str, head: str) -> None:
     assert not any("word_embeddings" in name for name in trained)
 
 
-@pytest.mark.parametrize(("pooling", "head"), PARTS)
+@pytest.mark.parametrize(("pooling", "head"), [part for part in PARTS if part[1] != "rnn"])
 def test_graph_can_be_exported_with_any_batch_and_length(pooling: str, head: str) -> None:
-    model, inputs = build(pooling=pooling, head=head), batch(2, 8)
+    chunks = {"head_kwargs": {"chunk": 2}} if head == "label_attention" else {}
+    model, inputs = stir(build(pooling=pooling, head=head, **chunks)), batch(2, 8)
     sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens", max=40)}
     program = torch.export.export(model, (), inputs, dynamic_shapes=dict.fromkeys(inputs, sizes))
     other = batch(3, 11)
     torch.testing.assert_close(program.module()(**other)["logits"], model(**other).logits, atol=1e-5, rtol=0)
+
+
+def test_graph_of_a_recurrence_is_refused() -> None:
+    with pytest.raises(ValueError, match="head: expected one whose graph can be exported, found 'rnn'"):
+        torch.export.export(build(head="rnn"), (), batch())
 
 
 @pytest.mark.gpu

@@ -12,7 +12,14 @@ import pytest
 import torch
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
-from hf_multilabel import HEADS, POOLINGS, MultiLabelForSequenceClassification, default_decision, hash_labels
+from hf_multilabel import (
+    HEADS,
+    POOLINGS,
+    MultiLabelConfig,
+    MultiLabelForSequenceClassification,
+    default_decision,
+    hash_labels,
+)
 from hf_multilabel import remote_code as remote_code_package
 from hf_multilabel.backbones import Backbone, build_model
 
@@ -124,6 +131,17 @@ def test_package_is_really_blocked(blocked_package_run: Callable[..., CompletedP
     assert "hf_multilabel is blocked here" in done.stderr
 
 
+PARTS = {
+    **{f"{pooling}_linear": {"pooling": pooling} for pooling in POOLINGS},
+    **{head: {"head": head} for head in HEADS},
+    "cnn_two_widths": {"head": "cnn", "head_kwargs": {"widths": [1, 2], "filters": 3}},
+    "rnn_last": {"head": "rnn", "head_kwargs": {"cell": "gru", "pooling": "last"}},
+    "label_attention_chunks": {"head": "label_attention", "head_kwargs": {"chunk": 2, "label_init": "names"}},
+    "label_embedding_cosine": {"head": "label_embedding", "head_kwargs": {"similarity": "cosine", "width": 7}},
+    "crf_low_rank": {"head": "crf", "head_kwargs": {"rank": 2}},
+}
+
+
 def test_every_pooling_and_head_reloads_without_the_package(
     tiny_backbone: Backbone,
     tiny_label_names: list[str],
@@ -136,21 +154,27 @@ import json, sys
 from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification
-ids = torch.tensor(json.loads(sys.argv[2]))
+inputs = {name: torch.tensor(values) for name, values in json.loads(sys.argv[2]).items()}
 logits = {}
 for folder in sorted(Path(sys.argv[1]).iterdir()):
-    model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
-    logits[folder.name] = model(ids).logits.tolist()
+    model = AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True).eval()
+    with torch.no_grad():
+        logits[folder.name] = model(**inputs).logits.tolist()
 print("RESULT" + json.dumps(logits))
 """
-    ids = tiny_backbone.tokenizer(tiny_texts[0], return_tensors="pt")["input_ids"]
+    inputs = tiny_backbone.tokenizer(tiny_texts[:3], padding=True, return_tensors="pt")
     expected = {}
-    for pooling in POOLINGS:
-        for head in HEADS:
-            model = build_model(tiny_backbone, tiny_label_names, pooling=pooling, head=head)
-            model.save_pretrained(tmp_path / f"{pooling}_{head}")
-            expected[f"{pooling}_{head}"] = model(ids).logits
-    done = blocked_package_run(code, tmp_path, json.dumps(ids.tolist()))
+    for name, parts in PARTS.items():
+        config = MultiLabelConfig(
+            backbone_config=tiny_backbone.config, id2label=dict(enumerate(tiny_label_names)), **parts
+        )
+        model = MultiLabelForSequenceClassification(config).eval()
+        with torch.no_grad():
+            for weight in model.head.parameters():  # some start at zero
+                weight.add_(torch.randn_like(weight) * 0.2)
+            expected[name] = model(**inputs).logits
+        model.save_pretrained(tmp_path / name)
+    done = blocked_package_run(code, tmp_path, json.dumps({key: value.tolist() for key, value in inputs.items()}))
     for name, logits in json.loads(done.stdout.split("RESULT")[1]).items():
         torch.testing.assert_close(torch.tensor(logits), expected.pop(name), atol=1e-6, rtol=0)
     assert expected == {}

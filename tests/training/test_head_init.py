@@ -32,6 +32,17 @@ def test_probe_weighs_positives_as_the_loss_does() -> None:
         np.testing.assert_allclose(weight[label], slow.fit(FEATURES, TARGETS[:, label]).coef_[0], atol=0.02)
 
 
+def test_unknown_labels_have_no_say() -> None:
+    unknown = np.random.default_rng(1).random(TARGETS.shape) < 0.3
+    targets = TARGETS & ~unknown
+    weight, bias = solve_probe(FEATURES, csr_matrix(targets), 1.0, unknown=csr_matrix(unknown), max_iter=500)
+    for label in range(5):
+        known = ~unknown[:, label]
+        slow = LogisticRegression(C=1.0, tol=1e-10, max_iter=5000).fit(FEATURES[known], targets[known, label])
+        np.testing.assert_allclose(weight[label], slow.coef_[0], atol=0.02)
+        np.testing.assert_allclose(bias[label], slow.intercept_[0], atol=0.02)
+
+
 def test_labels_without_a_positive_keep_their_prior() -> None:
     targets = TARGETS.copy()
     targets[:, 2] = False
@@ -49,6 +60,7 @@ def test_more_labels_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_prior_bias_gives_frequencies() -> None:
+    torch.testing.assert_close(prior_bias([3, 4], [9, 8]), torch.cat([prior_bias([3], 9), prior_bias([4], 8)]))
     torch.testing.assert_close(prior_bias([100, 0, 999], 999).sigmoid(), torch.tensor([100.5, 0.5, 999.5]) / 1000)
 
 

@@ -39,3 +39,15 @@ def test_lengths_do_not_run_from_short_to_long() -> None:
 @pytest.mark.parametrize("rows", [1, 7, 8, 9])
 def test_fewer_rows_than_a_step(rows: int) -> None:
     assert sorted(LengthGroupedSampler(LENGTHS[:rows], 8, seed=0)) == list(range(rows))
+
+
+def test_drawn_rows_are_ordered_like_all_rows() -> None:
+    def draw(epoch: int) -> np.ndarray:
+        return np.random.default_rng(epoch).integers(0, 1003, 1003)
+
+    sampler = LengthGroupedSampler(LENGTHS, 8, seed=0, draw=draw)
+    assert sorted(sampler) == sorted(draw(0).tolist())
+    sampler.set_epoch(2)
+    assert sorted(sampler) == sorted(draw(2).tolist())
+    padding = np.ptp(LENGTHS[np.array(list(sampler))[:1000].reshape(-1, 8)], axis=1)
+    assert padding.mean() < 10

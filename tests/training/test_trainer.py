@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 
 from hf_multilabel.backbones import Backbone, build_model
-from hf_multilabel.losses.binary import build_loss, weighted_bce
+from hf_multilabel.losses import build_loss, weighted_bce
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.scoring import head_features, model_logits, score_dataset
 from hf_multilabel.training.trainer import MultiLabelTrainer
@@ -195,3 +195,18 @@ def test_resume_continues_bit_for_bit(tiny_backbone: Backbone, rows: Dataset, tm
     resumed = build(tmp_path / "whole")
     resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
     assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_drawn_rows_are_trained_on(tiny_backbone: Backbone, rows: Dataset, tmp_path: Path) -> None:
+    trainer, epochs = make(tiny_backbone, rows, tmp_path, num_train_epochs=2), []
+
+    def draw(epoch: int) -> np.ndarray:
+        epochs.append(epoch)
+        return np.full(len(rows), epoch)
+
+    trainer.draw_rows = draw
+    for strategy in ("group_by_length", "random"):
+        trainer.args.train_sampling_strategy = strategy
+        assert list(trainer._get_train_sampler()) == [0] * len(rows)
+    trainer.train()
+    assert set(epochs) == {0, 1}

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from transformers import AlbertConfig, DebertaV2Config, DistilBertConfig, ModernBertConfig
+
+from hf_multilabel.backbones import Backbone, build_model
+from hf_multilabel.remote_code.configuration_multilabel import MultiLabelConfig
+from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
+from hf_multilabel.training.groups import find_layers, groups_table, layer_groups, parameter_groups, plain_name
+
+SMALL = {"vocab_size": 50, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
+ENCODERS = {
+    "distilbert": DistilBertConfig(vocab_size=50, n_layers=3, n_heads=2, dim=8, hidden_dim=16),
+    "deberta-v2": DebertaV2Config(**SMALL, hidden_size=8, relative_attention=True, pos_att_type=["p2c", "c2p"]),
+    "modernbert": ModernBertConfig(
+        **SMALL, hidden_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2
+    ),
+}
+
+
+def build(config: object) -> MultiLabelForSequenceClassification:
+    return MultiLabelForSequenceClassification(MultiLabelConfig(backbone_config=config, id2label={0: "a", 1: "b"}))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_parameter_is_in_one_group_and_rates_decay_downwards(name: str) -> None:
+    model = build(ENCODERS[name])
+    groups = layer_groups(model, 1e-3, head_learning_rate=1e-2, layerwise_decay=0.5)
+    names = [parameter for group in groups for parameter in group.parameters]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+    rates = {group.name: group.learning_rate for group in groups}
+    assert rates["head"] == 1e-2
+    assert [rates[f"layer {d}"] for d in range(3)] == pytest.approx([2.5e-4, 5e-4, 1e-3])
+    assert rates["embeddings"] == pytest.approx(1.25e-4)
+
+
+def test_what_lies_above_the_layers_trains_like_the_top_one() -> None:
+    groups = {group.name: group for group in layer_groups(build(ENCODERS["modernbert"]), 1e-3, None, 0.5)}
+    assert list(groups["top"].parameters) == ["backbone.final_norm.weight"]
+    assert groups["top"].learning_rate == groups["head"].learning_rate == 1e-3
+
+
+def test_shared_layers_are_one_layer() -> None:
+    config = AlbertConfig(**SMALL, hidden_size=8, embedding_size=8)
+    rates = {group.name: group.learning_rate for group in layer_groups(build(config), 1e-3, None, 0.5)}
+    assert rates["layer 0"] == 1e-3
+    assert rates["embeddings"] == 5e-4
+
+
+def test_frozen_parameters_are_left_out(tiny_backbone: Backbone) -> None:
+    model = build_model(tiny_backbone, ["a", "b"])
+    model.backbone.requires_grad_(False)
+    assert [group.name for group in layer_groups(model, 1e-3)] == ["head"]
+
+
+def test_torch_groups_split_by_weight_decay(tiny_backbone: Backbone) -> None:
+    model = build_model(tiny_backbone, ["a", "b"])
+    decayed = {name for name, parameter in model.named_parameters() if parameter.ndim > 1}
+    found = parameter_groups(layer_groups(model, 1e-3, 1e-2, 0.9), 0.01, decayed)
+    optimizer = torch.optim.AdamW(found)
+    assert sum(len(group["params"]) for group in found) == len(list(model.parameters()))
+    rates = {group["name"]: (group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
+    assert rates["head"] == (1e-2, 0.01)
+    assert rates["head (no decay)"] == (1e-2, 0.0)
+    assert rates["layer 0"] == (pytest.approx(9e-4), 0.01)
+
+
+def test_a_backbone_without_layers() -> None:
+    assert find_layers(nn.Embedding(3, 2)) == ("", 0)
+
+
+@pytest.mark.parametrize("decay", [0.0, -1.0, 1.1])
+def test_decay_out_of_range(decay: float, tiny_backbone: Backbone) -> None:
+    with pytest.raises(ValueError, match="layerwise_decay: expected a factor"):
+        layer_groups(build_model(tiny_backbone, ["a", "b"]), 1e-3, None, decay)
+
+
+def test_table_lists_head_first(tiny_backbone: Backbone) -> None:
+    table = groups_table(layer_groups(build_model(tiny_backbone, ["a", "b"]), 1e-3), 0.01)
+    assert list(table.columns[0].cells) == ["head", "layer 1", "layer 0", "embeddings"]
+
+
+def test_table_says_from_which_step(tiny_backbone: Backbone) -> None:
+    groups = layer_groups(build_model(tiny_backbone, ["a", "b"]), 1e-3)
+    table = groups_table(groups, 0.01, {"embeddings": 9, "layer 0": 6, "layer 1": 3, "head": 0})
+    assert list(table.columns[-1].cells) == ["0", "3", "6", "9"]
+
+
+def test_overrides_by_pattern(tiny_backbone: Backbone) -> None:
+    model = build_model(tiny_backbone, ["a", "b"])
+    overrides = {"LayerNorm": 5e-4, r"layer\.1\..*bias$": 7e-4}
+    groups = layer_groups(model, 1e-3, 1e-2, 0.5, overrides)
+    rates = {name: group.learning_rate for group in groups for name in group.parameters}
+    assert sorted(rates) == sorted(name for name, _ in model.named_parameters())
+    for name, rate in rates.items():
+        if "layer.1." in name and name.endswith("bias"):
+            assert rate == 7e-4, name  # the later pattern, also for the bias of a norm
+        elif "LayerNorm" in name:
+            assert rate == 5e-4, name
+    assert rates["backbone.encoder.layer.0.attention.self.query.weight"] == 5e-4 * 1.0
+    assert rates["head.output.weight"] == 1e-2
+    labels = [group.label for group in groups]
+    assert len(set(labels)) == len(labels)
+    assert "layer 1 /LayerNorm/" in labels
+
+
+def test_an_override_that_decides_nothing(tiny_backbone: Backbone) -> None:
+    model = build_model(tiny_backbone, ["a", "b"])
+    with pytest.raises(ValueError, match=r"learning_rates: expected patterns that each decide .* found 'layernorm'"):
+        layer_groups(model, 1e-3, overrides={"layernorm": 1e-4})
+
+
+def test_names_without_what_adapters_add() -> None:
+    assert plain_name("base_model.model.backbone.layer.0.query.lora_A.default.weight") == (
+        "backbone.layer.0.query.lora_A.default.weight"
+    )
+    assert plain_name("head.output.weight") == "head.output.weight"
