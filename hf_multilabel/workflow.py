@@ -50,6 +50,7 @@ from hf_multilabel.runs import check_folder, open_run
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
 from hf_multilabel.training.head_init import prior_bias, set_output, solve_probe
+from hf_multilabel.training.precision import autocast
 from hf_multilabel.training.scoring import head_features, score_dataset
 from hf_multilabel.training.trainer import MultiLabelTrainer
 from hf_multilabel.version import __version__
@@ -232,14 +233,16 @@ def start_head(
         set_output(model.head.output, None, prior_bias(data.labels.counts, len(train_split)))
         return
     collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))
-    features = score_dataset(
-        model,
-        train_split,
-        collator,
-        batch_size=args.eval_batch_size,
-        function=head_features,
-        description="linear probe",
-    )
+    # in the precision of training, which goes on from here
+    with autocast(args.precision, args.device.type):
+        features = score_dataset(
+            model,
+            train_split,
+            collator,
+            batch_size=args.eval_batch_size,
+            function=head_features,
+            description="linear probe",
+        )
     pos_weight = loss.weights.get("pos_weight")
     solved = on_main(solve_probe, features, data.label_matrix("train"), args.probe_c, pos_weight)
     set_output(model.head.output, *solved)
