@@ -52,6 +52,7 @@ from hf_multilabel.training.distributed import main_first, on_main
 from hf_multilabel.training.head_init import prior_bias, set_output, solve_probe
 from hf_multilabel.training.precision import autocast
 from hf_multilabel.training.scoring import head_features, score_dataset
+from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.trainer import MultiLabelTrainer
 from hf_multilabel.version import __version__
 
@@ -96,6 +97,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     """
     with blame(recipe, "training"):
         args = MultiLabelTrainingArguments(**recipe.training)
+    if args.device.type == "cpu":
+        share_cores(args.cpu_threads)
     folder = Path(args.output_dir)
     on_main(check_folder, folder, recipe.sha256, resume, overwrite)
     if not PartialState().is_main_process:

@@ -47,7 +47,9 @@ LIMITS: dict[str, dict[str, float]] = {
     **dict.fromkeys(("learning_rate", "head_learning_rate", "probe_c", "num_train_epochs", "adam_epsilon"), POSITIVE),
     **dict.fromkeys(("logging_steps", "eval_steps", "save_steps", "ddp_timeout", "ddp_bucket_cap_mb"), POSITIVE),
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), POSITIVE),
-    **dict.fromkeys(("gradient_accumulation_steps", "eval_accumulation_steps", "save_total_limit"), POSITIVE),
+    **dict.fromkeys(
+        ("cpu_threads", "gradient_accumulation_steps", "eval_accumulation_steps", "save_total_limit"), POSITIVE
+    ),
     **dict.fromkeys(("freeze_layers", "warmup_steps", "weight_decay", "max_grad_norm"), NOT_NEGATIVE),
     **dict.fromkeys(("eval_delay", "dataloader_num_workers"), NOT_NEGATIVE),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), {"ge": 0, "lt": 1}),
