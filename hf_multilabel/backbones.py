@@ -237,8 +237,13 @@ def _fit_tokenizer(
 
 
 def _positions(config: PreTrainedConfig) -> int | None:
-    with torch.device("meta"):  # shapes only
-        return count_positions(build_encoder(copy.deepcopy(config)))
+    try:
+        with torch.device("meta"):  # shapes only
+            return count_positions(build_encoder(copy.deepcopy(config)))
+    except (ValueError, ZeroDivisionError) as error:
+        raise wrong(
+            "M109", f"expected sizes that make an encoder, found: {error}", "change config_overrides"
+        ) from error
 
 
 def _require_encoder(config: PreTrainedConfig) -> None:

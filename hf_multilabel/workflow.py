@@ -33,20 +33,27 @@ from hf_multilabel.backbones import Backbone, build_model, load_backbone
 from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.batching import MultiLabelCollator, tokenize
 from hf_multilabel.data.loading import MultiLabelData, load_data
-from hf_multilabel.decisions.thresholds import fit_decision
+from hf_multilabel.decisions.thresholds import fit_decision, hash_rows
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.metrics import per_label_table
 from hf_multilabel.inference import FinishedModel, measure
-from hf_multilabel.losses.binary import WeightedLoss, build_loss
+from hf_multilabel.losses.binary import build_loss
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import CardFacts, render_card
-from hf_multilabel.publishing.hub import push_bundle
+from hf_multilabel.publishing.hub import check_login, push_bundle
 from hf_multilabel.publishing.proof import prove_bundle
 from hf_multilabel.publishing.reproduction import score_texts
 from hf_multilabel.recipe import Recipe, load_recipe
-from hf_multilabel.remote_code.decision_multilabel import decide, decide_probabilities, probabilities
+from hf_multilabel.remote_code.decision_multilabel import (
+    SETTINGS,
+    check_settings,
+    decide,
+    decide_probabilities,
+    default_decision,
+    probabilities,
+)
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
-from hf_multilabel.runs import check_folder, open_run
+from hf_multilabel.runs import check_folder, known_sources, open_run
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
 from hf_multilabel.training.head_init import prior_bias, set_output, solve_probe
@@ -101,9 +108,14 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
         share_cores(args.cpu_threads)
     folder = Path(args.output_dir)
     on_main(check_folder, folder, recipe.sha256, resume, overwrite)
+    if recipe.hub.repo_id:
+        check_login(recipe.hub.repo_id)
     if not PartialState().is_main_process:
         logging.getLogger("hf_multilabel").setLevel(logging.ERROR)
     data = load_data(**recipe.data.load_arguments())
+    with blame(recipe, "decision"):
+        counted = recipe.decision.model_dump(include=set(SETTINGS))
+        check_settings({**default_decision(), **counted}, len(data.labels))
     announce(data)
     backbone = prepare_backbone(recipe, data)
     tokens = tokenize_splits(data, backbone, recipe.data.max_length)
@@ -119,8 +131,10 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
             head_kwargs=recipe.model.head_kwargs,
             dropout=recipe.model.dropout,
         )
-    on_main(open_run, folder, recipe.path.name, recipe.sha256, resume)
-    trainer, seconds = fit(recipe, args, model, backbone, data, tokens, resume)
+    with blame(recipe, "training"):
+        trainer = make_trainer(recipe, args, model, backbone, data, tokens)
+    on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
+    seconds = fit(trainer, data, resume)
     model = saved_weights(trainer, folder)
     scores = score_splits(model, backbone, tokens, args)
     model.config.decision = fit_the_decision(recipe, data, scores)
@@ -144,9 +158,16 @@ def blame(recipe: Recipe, section: str) -> Iterator[None]:
     """Turn a refused value of a lower room into a finding about the recipe's section."""
     try:
         yield
-    except (ValueError, TypeError) as error:
-        where = f"{recipe.path} {section}"
-        raise InputError(Finding("R900", where, str(error).rstrip("."), "change the recipe's value")) from error
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        what = " ".join(str(error).split()).rstrip(".")
+        raise InputError(Finding("R900", f"{recipe.path} {section}", what, "change the recipe's value")) from error
+
+
+def sources(recipe: Recipe) -> dict[str, str]:
+    """Where the data of a run lie on this machine, so that `evaluate` finds them again; never published."""
+    names = recipe.data.label_names
+    found = {"data.source": recipe.data.source}
+    return found | ({"data.label_names": names} if isinstance(names, str) else {})
 
 
 def announce(data: MultiLabelData) -> None:
@@ -188,67 +209,73 @@ def drop_texts(data: MultiLabelData) -> None:
     pa.default_memory_pool().release_unused()
 
 
-def fit(
+def make_trainer(
     recipe: Recipe,
     args: MultiLabelTrainingArguments,
     model: MultiLabelForSequenceClassification,
     backbone: Backbone,
     data: MultiLabelData,
     tokens: Tokenized,
-    resume: bool,
-) -> tuple[MultiLabelTrainer, float]:
-    """Start the head, train, and return the trainer with the seconds both took."""
-    rows = len(data.splits["train"])
-    with blame(recipe, "loss"):
-        loss = build_loss(counts=data.labels.counts, rows=rows, **recipe.loss.model_dump(exclude_none=True))
-    start = time.perf_counter()
-    checkpoint = get_last_checkpoint(args.output_dir) if resume else None
-    if checkpoint is None:
-        start_head(model, backbone, data, tokens, args, loss)
+) -> MultiLabelTrainer:
+    """Loss, trainer, optimizer and schedule of a recipe, so that all it gets wrong shows before anything is written."""
     validation = tokens.splits["validation"]
     trainer = MultiLabelTrainer(
         model=model,
         args=args,
-        loss=loss,
+        loss=build_loss(
+            counts=data.labels.counts,
+            rows=len(tokens.splits["train"]),
+            **recipe.loss.model_dump(exclude_none=True),
+        ),
         train_dataset=tokens.splits["train"],
         # sorted by length, so that the evaluations during training pad little; their metrics know no order
         eval_dataset=validation.select(np.argsort(validation["length"], kind="stable")),
         processing_class=backbone.tokenizer,
     )
+    trainer.check_optimizer()
+    return trainer
+
+
+def fit(trainer: MultiLabelTrainer, data: MultiLabelData, resume: bool) -> float:
+    """Start the head and train; the seconds both took.
+
+    Raises:
+        InputError: If there was no step to take.
+    """
+    args = trainer.args
+    start = time.perf_counter()
+    checkpoint = get_last_checkpoint(args.output_dir) if resume else None
+    if checkpoint is None:
+        start_head(trainer, data)
     note(f"training: {args.precision} on {args.device.type}, {args.world_size} process(es)")
     trainer.train(resume_from_checkpoint=checkpoint)
-    return trainer, time.perf_counter() - start
+    if not trainer.state.global_step:
+        found = f"0 with {len(trainer.train_dataset)} rows"
+        fix = "lower per_device_train_batch_size, or set dataloader_drop_last to false"
+        raise InputError(Finding("T106", "training", f"expected at least one step, found {found}", fix))
+    return time.perf_counter() - start
 
 
-def start_head(
-    model: MultiLabelForSequenceClassification,
-    backbone: Backbone,
-    data: MultiLabelData,
-    tokens: Tokenized,
-    args: MultiLabelTrainingArguments,
-    loss: WeightedLoss,
-) -> None:
+def start_head(trainer: MultiLabelTrainer, data: MultiLabelData) -> None:
     """Set the last layer as `training.head_init` says; the same on every process."""
+    args, model, rows = trainer.args, trainer.model, trainer.train_dataset
     if args.head_init == "random":
         return
-    train_split = tokens.splits["train"]
     if args.head_init == "prior":
-        set_output(model.head.output, None, prior_bias(data.labels.counts, len(train_split)))
+        set_output(model.head.output, None, prior_bias(data.labels.counts, len(rows)))
         return
-    collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))
     # in the precision of training, which goes on from here
     with autocast(args.precision, args.device.type):
         features = score_dataset(
             model,
-            train_split,
-            collator,
+            rows,
+            trainer.data_collator,
             batch_size=args.eval_batch_size,
             function=head_features,
             description="linear probe",
         )
-    pos_weight = loss.weights.get("pos_weight")
-    solved = on_main(solve_probe, features, data.label_matrix("train"), args.probe_c, pos_weight)
-    set_output(model.head.output, *solved)
+    pos_weight = trainer.row_loss.weights.get("pos_weight")
+    set_output(model.head.output, *on_main(solve_probe, features, data.label_matrix("train"), args.probe_c, pos_weight))
 
 
 def saved_weights(trainer: MultiLabelTrainer, folder: Path) -> MultiLabelForSequenceClassification:
@@ -285,7 +312,7 @@ def fit_the_decision(recipe: Recipe, data: MultiLabelData, scores: dict[str, np.
             probs,
             data.label_matrix("validation"),
             data.labels.names,
-            row_ids=data.splits["validation"]["id"],
+            row_ids=data.splits["validation"]["text"],
             **recipe.decision.model_dump(),
         )
 
@@ -415,15 +442,28 @@ def evaluate(
         InputError: If model or data are not as expected.
     """
     finished = FinishedModel.load(model)
-    given = [*([] if source is None else [f"data.source={source}"]), *overrides]
-    # what only training needs may be on another machine by now; a file of label names counts where it is named again
-    settled = {"data.label_names": "null", "model.backbone": "scratch", "model.revision": "null"}
-    settled["model.backbone_sha256"] = "null"
-    unused = [f"{key}={value}" for key, value in settled.items() if not any(o.startswith(f"{key}=") for o in given)]
-    recipe = load_recipe(finished.file("recipe.yaml"), [*unused, *given])
+    recipe = recipe_of(finished, [*([] if source is None else [f"data.source={json.dumps(source)}"]), *overrides])
     arguments = recipe.data.load_arguments() | {"known_labels": finished.labels}
+    if source is not None:
+        # what was brought is measured whole
+        arguments |= {"max_rows": None, "validation_size": 0, "test_size": 0}
     data = load_data(**arguments)
     if split not in data.splits:
         found = f"expected a {split} split, found {', '.join(data.splits)}"
         raise InputError(Finding("C106", recipe.data.source, found, "give --split"))
-    return finished.evaluate(data, split, batch_size, recipe.evaluation.k)
+    note(f"measuring {len(data.splits[split]):,} rows of {split}")
+    found = finished.evaluate(data, split, batch_size, recipe.evaluation.k)
+    decision = finished.model.config.decision
+    if decision["fitted_on"] and decision.get("rows_sha256") == hash_rows(data.splits[split]["text"]):
+        note("warning: the decision was fitted on these very rows: its scores here are optimistic, and not shown")
+        del found["tuned"]
+    return found
+
+
+def recipe_of(finished: FinishedModel, overrides: Sequence[str]) -> Recipe:
+    """The recipe a model was trained with, its data where they lay on this machine if nothing else is said."""
+    # what only training needs may be on another machine by now
+    settled = {"data.label_names": "null", "model.backbone": "scratch", "model.revision": "null"}
+    settled |= {"model.backbone_sha256": "null", **known_sources(Path(finished.name))}
+    unused = [f"{key}={value}" for key, value in settled.items() if not any(o.startswith(f"{key}=") for o in overrides)]
+    return load_recipe(finished.file("recipe.yaml"), [*unused, *overrides])

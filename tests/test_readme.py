@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def finished(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme") / "run"
-    values = ["data.max_rows=32", "data.max_length=32", "training.max_steps=2", "training.save_strategy=no"]
+    values = ["data.max_rows=32", "data.max_length=32", "training.max_steps=2", "training.freeze_layers=0"]
     backbone = f"model.backbone={tiny_backbone_folder}"
     train(load_recipe("quickstart", [*values, backbone, f"training.output_dir={folder}"]))
     return folder

@@ -22,8 +22,8 @@ QUICK = [
     "training.max_steps=4",
     "training.per_device_train_batch_size=8",
     "training.eval_strategy=no",
-    "training.save_strategy=no",
     "model.backbone_sha256=null",
+    "training.freeze_layers=0",  # the tiny backbone has two
 ]
 
 
@@ -217,13 +217,12 @@ def test_pretrained_weights_beat_random_ones(minilm: object, tmp_path: Path) -> 
         "training.max_steps=4",
         "training.per_device_train_batch_size=16",
         "training.eval_strategy=no",
-        "training.save_strategy=no",
         "training.head_init=probe",
     ]
     small = "{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128, vocab_size: 4000}"
     plans = {
         "pretrained": [],
-        "random": ["model.backbone=scratch", f"model.scratch={small}"],
+        "random": ["model.backbone=scratch", f"model.scratch={small}", "training.freeze_layers=0"],
     }
     scores = {}
     for name, more in plans.items():

@@ -75,6 +75,13 @@ class DataSection(Section):
     )
     max_length: whole(ge=8) = Field(256, description="Tokens a text is cut to; the share cut is in metrics.json.")
 
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> DataSection:
+        if self.validation_size + self.test_size >= 1:
+            expected = f"less than {1 - self.validation_size:g}, what validation_size leaves"
+            raise contract_error(("test_size", expected, self.test_size, "lower one of the two"))
+        return self
+
     def load_arguments(self) -> dict[str, Any]:
         """The section as keyword arguments of `hf_multilabel.data.loading.load_data`."""
         return self.model_dump(exclude={"max_length"})

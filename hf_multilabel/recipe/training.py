@@ -21,6 +21,9 @@ from hf_multilabel.training.precision import PRECISIONS
 
 # Keys that people write and this project does not take: the next step instead.
 HINTS: dict[str, str] = {
+    "length_column_name": "remove it; lengths are counted",
+    "remove_unused_columns": "remove it; the collator takes what it needs",
+    "batch_eval_metrics": "remove it; metrics need whole splits",
     "hub_token": "remove it and set the variable HF_TOKEN, or log in with `hf auth login`",
     **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_always_push"), "write hub.repo_id"),
     "hub_private_repo": "write hub.private",

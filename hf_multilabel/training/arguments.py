@@ -62,7 +62,7 @@ class MultiLabelTrainingArguments(TrainingArguments):
         default=None,
         metadata={
             "help": "Threads of a process that trains on a CPU. None: its share of the cores under accelerate launch, "
-            "which would leave it one; else what torch chose."
+            "which would leave it one; else what torch chose. 1 keeps one thread."
         },
     )
     train_sampling_strategy: str = field(

@@ -68,9 +68,11 @@ def freeze_lowest(model: nn.Module, layers: int) -> None:
     _, depth = find_layers(model.backbone)
     if not 0 <= layers <= depth:
         raise ValueError(f"freeze_layers: expected 0 to {depth}, the backbone's layers, found {layers!r}. Lower it.")
-    for group in layer_groups(model, 1.0)[: layers + 1]:
-        for parameter in group.parameters.values():
-            parameter.requires_grad_(False)
+    frozen = {"embeddings", *(f"layer {d}" for d in range(layers))}
+    for group in layer_groups(model, 1.0):
+        if group.name in frozen:
+            for parameter in group.parameters.values():
+                parameter.requires_grad_(False)
 
 
 def layer_groups(

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import EvalPrediction, Trainer
 
+from hf_multilabel.console import show
 from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.losses.binary import bce
@@ -43,7 +43,8 @@ class MultiLabelTrainer(Trainer):
     """Trainer with multi-label losses, layer-wise learning rates and a loss scale that is exact.
 
     The loss of an optimizer step is the mean over all its rows, on all processes and all accumulated batches, however
-    unevenly they are filled: 4 x 1, 2 x 2 and 1 x 4 (rows x accumulation or processes) take the same steps.
+    unevenly they are filled: with the same rows a step, 4 x 1, 2 x 2 and 1 x 4 (rows x accumulation or processes) take
+    the same steps. On several processes Accelerate fills the short last step of an epoch with rows from its start.
     With bf16 only the training step is cast; evaluation sees the fp32 model that users load.
 
     Args:
@@ -74,6 +75,10 @@ class MultiLabelTrainer(Trainer):
         processing_class: Any = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(args, MultiLabelTrainingArguments):
+            raise TypeError(
+                f"args: expected MultiLabelTrainingArguments, found {type(args).__name__}. It takes the same arguments."
+            )
         self.row_loss: RowLoss = loss or bce_rows
         freeze_lowest(model, args.freeze_layers)
         if processing_class is not None:
@@ -139,12 +144,25 @@ class MultiLabelTrainer(Trainer):
         target = self.model if model is None else model
         args = self.args
         groups = layer_groups(target, args.learning_rate, args.head_learning_rate, args.layerwise_decay)
-        if self.is_world_process_zero():
-            Console(stderr=True).print(groups_table(groups, args.weight_decay))
+        show(groups_table(groups, args.weight_decay))
         optimizer_class, kwargs = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(args, target)
         found = parameter_groups(groups, args.weight_decay, set(self.get_decay_parameter_names(target)))
         self.optimizer = optimizer_class(found, **kwargs)
         return self.optimizer
+
+    def check_optimizer(self) -> None:
+        """Build optimizer and schedule and let go of them: what the arguments get wrong shows before training.
+
+        Raises:
+            ValueError: If an argument has a value they do not take; also TypeError, or ImportError without its package.
+        """
+        if self._takes_whole_model():
+            self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            return
+        optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        optimizer = optimizer_class([torch.nn.Parameter(torch.zeros(1))], **kwargs)
+        self.create_scheduler(num_training_steps=1, optimizer=optimizer)
+        self.lr_scheduler = None
 
     def _takes_whole_model(self) -> bool:
         args = self.args
@@ -162,7 +180,9 @@ class MultiLabelTrainer(Trainer):
             return super()._get_train_sampler(train_dataset)
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return LengthGroupedSampler(dataset[self.args.length_column_name], step_rows, seed)
+        named = "length" in dataset.column_names
+        lengths = dataset["length"] if named else [len(ids) for ids in dataset["input_ids"]]
+        return LengthGroupedSampler(lengths, step_rows, seed)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
         # The Trainer would group evaluation by length as well, and predict() would return rows in that order.

@@ -21,6 +21,7 @@ def test_accelerate_launch_gets_its_share(
     processes: int, cores: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
     assert share_cores() == expected
