@@ -35,6 +35,14 @@ def test_the_lines_that_load_and_predict(finished: Path, blocked_package_run: Ca
     assert "'labels'" in blocked_package_run(code).stdout
 
 
+def test_the_lines_that_train_with_the_trainer(minilm: object, tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if "MultiLabelTrainer(" in block)
+    code = code.replace("runs/script", str(tmp_path)).replace("max_steps=20", "max_steps=2")
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["trainer"].state.global_step == 2
+
+
 def test_the_recipe_for_own_data(tmp_path: Path) -> None:
     (tmp_path / "my_folder").mkdir()
     recipe = tmp_path / "mine.yaml"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from transformers import TrainingArguments
 
 from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.losses.binary import build_loss, weighted_bce
@@ -195,3 +196,23 @@ def test_resume_continues_bit_for_bit(tiny_backbone: Backbone, rows: Dataset, tm
     resumed = build(tmp_path / "whole")
     resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
     assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_multi_hot_labels_are_refused_not_read_as_ids(tiny_backbone: Backbone, rows: Dataset, tmp_path: Path) -> None:
+    dense = rows.remove_columns("labels").add_column("labels", [[0.0, 1.0, 0.0, 0.0, 0.0]] * len(rows))
+    with pytest.raises(ValueError, match="Pass the ids of a row's labels"):
+        make(tiny_backbone, dense, tmp_path, max_steps=1).train()
+
+
+def test_a_dataset_without_lengths_is_grouped_all_the_same(
+    tiny_backbone: Backbone, rows: Dataset, tmp_path: Path
+) -> None:
+    plain = make(tiny_backbone, rows.remove_columns("length"), tmp_path, max_steps=3)
+    assert losses(plain) == losses(make(tiny_backbone, rows, tmp_path, max_steps=3))
+
+
+def test_stock_arguments_are_refused_by_name(tiny_backbone: Backbone, rows: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="args: expected MultiLabelTrainingArguments"):
+        MultiLabelTrainer(
+            model=build_model(tiny_backbone, ["a"]), args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+        )
