@@ -445,8 +445,9 @@ def evaluate(
     recipe = recipe_of(finished, [*([] if source is None else [f"data.source={json.dumps(source)}"]), *overrides])
     arguments = recipe.data.load_arguments() | {"known_labels": finished.labels}
     if source is not None:
-        # what was brought is measured whole
-        arguments |= {"max_rows": None, "validation_size": 0, "test_size": 0}
+        # what was brought is measured whole, unless it was said otherwise
+        whole = {"max_rows": None, "validation_size": 0, "test_size": 0}
+        arguments |= {key: v for key, v in whole.items() if not any(o.startswith(f"data.{key}") for o in overrides)}
     data = load_data(**arguments)
     if split not in data.splits:
         found = f"expected a {split} split, found {', '.join(data.splits)}"
