@@ -228,7 +228,10 @@ def _fit_tokenizer(
         raise wrong("M111", what, f"take the tokenizer {name} was trained with")
     if tokenizer.pad_token is None:
         raise wrong("M111", "expected a tokenizer with a padding token, found none", "set pad_token in it")
-    positions = _positions(config)
+    try:
+        positions = _positions(config)
+    except ValueError as error:
+        raise wrong("M109", f"expected sizes that make an encoder, found {error}", "change config_overrides") from error
     if max_length is not None and positions is not None and max_length > positions:
         what = f"expected at most {positions} tokens, the positions of {name}, found {max_length}"
         raise wrong("M112", what, "lower it", where="data.max_length")
@@ -237,13 +240,8 @@ def _fit_tokenizer(
 
 
 def _positions(config: PreTrainedConfig) -> int | None:
-    try:
-        with torch.device("meta"):  # shapes only
-            return count_positions(build_encoder(copy.deepcopy(config)))
-    except (ValueError, ZeroDivisionError) as error:
-        raise wrong(
-            "M109", f"expected sizes that make an encoder, found: {error}", "change config_overrides"
-        ) from error
+    with torch.device("meta"):  # shapes only
+        return count_positions(build_encoder(copy.deepcopy(config)))
 
 
 def _require_encoder(config: PreTrainedConfig) -> None:
