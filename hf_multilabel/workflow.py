@@ -405,7 +405,7 @@ def card_facts(
         dataset_id=recipe.hub.datasets[0] if recipe.hub.datasets else None,
         license=recipe.hub.license,
         languages=[recipe.hub.language] if isinstance(recipe.hub.language, str) else recipe.hub.language or [],
-        examples=[text[:300] for text in data.splits[split]["text"][:2]],
+        examples=recipe.hub.examples,
         data=metrics["data"],
         tags=recipe.hub.tags,
         recipe=recipe.dump(),

@@ -268,6 +268,9 @@ class HubSection(Section):
     license: str | None = Field(None, description="Licence of the model, as the Hub spells it, for the card.")
     datasets: list[str] = Field([], description="Hub ids of the training data, for the card.")
     tags: list[str] = Field([], description="More tags of the card.")
+    examples: list[str] = Field(
+        [], description="Texts the card and its widget try the model on; none are taken from the data."
+    )
 
     @field_validator("repo_id")
     @classmethod
