@@ -53,6 +53,10 @@ SETTINGS: dict[str, list[str]] = {
     "256 tokens, 2 epochs, 3 layers frozen": [
         *("data.max_length=256", "training.num_train_epochs=2", "training.freeze_layers=3", *TUNED)
     ],
+    "256 tokens, 2 epochs, 3 layers frozen, no attention dropout": [
+        *("data.max_length=256", "training.num_train_epochs=2", "training.freeze_layers=3", *TUNED),
+        "model.attention_dropout=0",
+    ],
     "256 tokens, 1 epoch, 3 layers frozen": [
         *("data.max_length=256", "training.num_train_epochs=1", "training.freeze_layers=3", *TUNED)
     ],
@@ -76,7 +80,13 @@ def score_fold(overrides: list[str], train_rows: np.ndarray, held_rows: np.ndarr
     held_split, held_targets = rows_of(held_rows)
     loss = build_loss(counts=targets.sum(0).tolist(), rows=len(targets), **recipe.loss.model_dump(exclude_none=True))
     set_seed(seed)
-    model = build_model(backbone, data.labels.names, pooling=recipe.model.pooling, head=recipe.model.head)
+    model = build_model(
+        backbone,
+        data.labels.names,
+        pooling=recipe.model.pooling,
+        head=recipe.model.head,
+        attention_dropout=recipe.model.attention_dropout,
+    )
     collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

