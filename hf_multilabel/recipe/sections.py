@@ -153,8 +153,8 @@ class ModelSection(Section):
 
     attention_dropout: number(ge=0, lt=1) | None = Field(
         None,
-        description="Dropout of the attention weights alone; null: the backbone's own. 0 lets the fused kernel train on "
-        "CPUs: half the time and a third of the memory at 512 tokens.",
+        description="Dropout of the attention weights alone; null: the backbone's own. 0 lets the fused kernel train "
+        "on CPUs: half the time and a third of the memory at 512 tokens.",
     )
 
     @model_validator(mode="after")
