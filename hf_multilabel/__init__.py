@@ -18,6 +18,9 @@ Importing the package lets AutoConfig, AutoModel, AutoModelForSequenceClassifica
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -31,7 +34,25 @@ from hf_multilabel.remote_code.modeling_multilabel import (
 from hf_multilabel.remote_code.pipeline_multilabel import MultiLabelClassificationPipeline
 from hf_multilabel.remote_code.poolings_multilabel import POOLINGS
 
+# What training needs takes seconds to import and is fetched when it is first named.
+_LATER = {
+    "MultiLabelTrainer": "hf_multilabel.training.trainer",
+    "MultiLabelTrainingArguments": "hf_multilabel.training.arguments",
+    "FinishedModel": "hf_multilabel.inference",
+    "LabelSpace": "hf_multilabel.data.labels",
+    "build_loss": "hf_multilabel.losses.registry",
+    "build_model": "hf_multilabel.backbones",
+    "fit_decision": "hf_multilabel.decisions.thresholds",
+    "fit_thresholds": "hf_multilabel.decisions.thresholds",
+    "load_backbone": "hf_multilabel.backbones",
+    "load_data": "hf_multilabel.data.loading",
+    "load_recipe": "hf_multilabel.recipe",
+    "tokenize": "hf_multilabel.data.batching",
+    "train": "hf_multilabel.workflow",
+}
+
 __all__ = [
+    *_LATER,
     "HEADS",
     "POOLINGS",
     "MultiLabelClassificationPipeline",
@@ -43,6 +64,13 @@ __all__ = [
     "default_decision",
     "hash_labels",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'hf_multilabel' has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)
+
 
 AutoConfig.register(MultiLabelConfig.model_type, MultiLabelConfig)
 AutoModel.register(MultiLabelConfig, MultiLabelForSequenceClassification)

@@ -127,6 +127,7 @@ def build_model(
     head: str = "linear",
     head_kwargs: dict[str, Any] | None = None,
     dropout: float | None = None,
+    attention_dropout: float | None = None,
     decision: dict[str, Any] | None = None,
 ) -> MultiLabelForSequenceClassification:
     """A model with the backbone's weights and a fresh head, in float32 and eval mode.
@@ -140,6 +141,8 @@ def build_model(
         head: Key of `HEADS`.
         head_kwargs: Arguments of the head beyond its sizes.
         dropout: Every dropout rate of the encoder, attention's too, and of the head; what they say themselves if None.
+        attention_dropout: Of the attention weights alone, after `dropout`. With 0, torch's fused kernel serves training
+            on a CPU as well: at 512 tokens MiniLM takes half the time and a third of the memory.
         decision: How probabilities become label sets; `default_decision()` if None.
 
     Returns:
@@ -151,8 +154,10 @@ def build_model(
     """
     config, head_kwargs = copy.deepcopy(backbone.config), dict(head_kwargs or {})
     if dropout is not None:
-        _set_dropout(config, dropout)
+        _set_dropout(config, dropout, "dropout")
         head_kwargs.setdefault("dropout", dropout)
+    if attention_dropout is not None:
+        _set_dropout(config, attention_dropout, "att", "dropout")
     try:
         model = MultiLabelForSequenceClassification(
             MultiLabelConfig(
@@ -230,7 +235,10 @@ def _fit_tokenizer(
         raise wrong("M111", what, f"take the tokenizer {name} was trained with")
     if tokenizer.pad_token is None:
         raise wrong("M111", "expected a tokenizer with a padding token, found none", "set pad_token in it")
-    positions = _positions(config)
+    try:
+        positions = _positions(config)
+    except ValueError as error:
+        raise wrong("M109", f"expected sizes that make an encoder, found {error}", "change config_overrides") from error
     if max_length is not None and positions is not None and max_length > positions:
         what = f"expected at most {positions} tokens, the positions of {name}, found {max_length}"
         raise wrong("M112", what, "lower it", where="data.max_length")
@@ -289,9 +297,9 @@ def _own_name(config: PreTrainedConfig, key: str) -> str:
     return ALIASES[key] if key in ALIASES and not hasattr(config, key) and hasattr(config, ALIASES[key]) else key
 
 
-def _set_dropout(config: PreTrainedConfig, rate: float) -> None:
+def _set_dropout(config: PreTrainedConfig, rate: float, *words: str) -> None:
     for key, value in config.to_dict().items():
-        if "dropout" in key and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if all(word in key for word in words) and isinstance(value, (int, float)) and not isinstance(value, bool):
             setattr(config, key, float(rate))
 
 

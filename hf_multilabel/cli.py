@@ -83,7 +83,7 @@ def train(
     try:
         run_recipe(load_recipe(recipe, overrides or ()), resume=resume, overwrite=overwrite)
     except KeyboardInterrupt:
-        print("interrupted; checkpoints of the run are kept: continue it with --resume", file=sys.stderr)
+        print("interrupted; if the run's folder holds a checkpoint, --resume continues from it", file=sys.stderr)
         raise
 
 
@@ -106,8 +106,10 @@ def evaluate(
     [bold]hf-multilabel evaluate runs/toxic new_comments.csv data.text=comment[/bold]
     """
     from hf_multilabel.console import results_table, show
+    from hf_multilabel.prediction import check_output
     from hf_multilabel.workflow import evaluate as evaluate_model
 
+    check_output(output)
     if data is not None and "=" in data and not Path(data).exists():
         overrides, data = [data, *(overrides or [])], None
     found = evaluate_model(model, data, overrides or [], split=split, batch_size=batch_size)
@@ -125,7 +127,10 @@ def predict(
             help="A text file (one text a line), JSONL, CSV, TSV or Parquet file; - reads lines from stdin."
         ),
     ],
-    text: Annotated[list[str] | None, typer.Option(help="Column of the text; repeat it to join several.")] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of the text, as the model was trained if not given; repeat it to join several."),
+    ] = None,
     row_id: Annotated[
         str | None, typer.Option("--id", help="Column that names a row in the output; without it rows are numbered.")
     ] = None,
@@ -141,7 +146,7 @@ def predict(
     """
     from hf_multilabel.prediction import predict_file
 
-    predict_file(model, source, text=text or ["text"], row_id=row_id, output=output, form=form, batch_size=batch_size)
+    predict_file(model, source, text=text, row_id=row_id, output=output, form=form, batch_size=batch_size)
 
 
 @app.command()

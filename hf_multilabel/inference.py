@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HTTPError
+from safetensors import SafetensorError
 from scipy.sparse import csr_matrix
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from hf_multilabel.data.batching import MultiLabelCollator, tokenize
+from hf_multilabel.data.batching import WINDOWS, MultiLabelCollator, tokenize, window
 from hf_multilabel.data.labels import LabelSpace
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
@@ -48,6 +49,11 @@ def measure(
         predicted = decide_probabilities(probs, rule).numpy()
         found[name] = evaluate_predictions(probs.numpy(), predicted, targets, k=tuple(k))
     return found
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without its line breaks."""
+    return " ".join(str(error).split())
 
 
 @dataclass
@@ -97,16 +103,16 @@ class FinishedModel:
                 )
             )
         try:
-            model, info = MultiLabelForSequenceClassification.from_pretrained(
-                str(name), revision=revision or "main", output_loading_info=True, dtype=torch.float32
+            model = MultiLabelForSequenceClassification.from_pretrained(
+                str(name), revision=revision or "main", dtype=torch.float32
             )
             tokenizer = AutoTokenizer.from_pretrained(str(name), revision=revision or "main", trust_remote_code=False)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise EnvironmentFault(
                 Finding(
                     "C103",
                     str(name),
-                    f"expected a model that loads, found: {error}",
+                    f"expected a model that loads, found: {one_line(error)}",
                     "check the folder, the name and the connection, or train again",
                 )
             ) from error
@@ -115,20 +121,10 @@ class FinishedModel:
                 Finding(
                     "C104",
                     str(name),
-                    f"expected a model of this package, found: {error}",
+                    f"expected a model of this package, found: {one_line(error)}",
                     "give a folder written by hf-multilabel train",
                 )
             ) from error
-        absent = sorted(info["missing_keys"])
-        if absent:
-            raise EnvironmentFault(
-                Finding(
-                    "C105",
-                    str(name),
-                    f"expected all weights, found {len(absent)} missing, {absent[0]} first",
-                    "fetch or train the model again",
-                )
-            )
         return cls(str(name), model.eval(), tokenizer)
 
     def file(self, name: str) -> Path:
@@ -161,21 +157,24 @@ class FinishedModel:
         """Rows of `tokenize` to tensors."""
         return MultiLabelCollator(self.tokenizer, self.model.config.num_labels)
 
-    def predict(self, rows: Iterable[Mapping[str, str]], batch_size: int = 32) -> Iterator[dict[str, Any]]:
+    def predict(
+        self, rows: Iterable[Mapping[str, str]], batch_size: int = 32, read_ahead: int = READ_AHEAD
+    ) -> Iterator[dict[str, Any]]:
         """Label sets of a stream of texts, in its order.
 
         Args:
             rows: Each with `id` and `text`.
             batch_size: Texts of one forward pass.
+            read_ahead: Texts read and sorted by length before the first is answered.
 
         Yields:
             `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability).
 
-        Cost: Constant memory: 1,024 texts at a time.
+        Cost: Constant memory: `read_ahead` texts at a time.
         """
         names = self.labels.names
         rows = iter(rows)
-        while block := list(itertools.islice(rows, READ_AHEAD)):
+        while block := list(itertools.islice(rows, read_ahead)):
             for row, probs, chosen in zip(
                 block, *self._decide([row["text"] for row in block], batch_size), strict=True
             ):
@@ -188,6 +187,8 @@ class FinishedModel:
                 }
 
     def _decide(self, texts: list[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        limit = WINDOWS[-1] * self.tokenizer.model_max_length
+        texts = [window(text, limit) for text in texts]
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         device = self.model.device
         probs = np.empty((len(texts), self.model.config.num_labels), dtype=np.float32)

@@ -27,10 +27,11 @@ def inspect_data(recipe: Recipe, shown: int = 20) -> MultiLabelData:
     Raises:
         InputError: With everything that is wrong with the data.
     """
-    data = load_data(**recipe.data.load_arguments())
+    data = load_data(**recipe.data.load_arguments() | {"duplicates": "warn", "unseen_labels": "keep"})
     console = Console(highlight=False)
     console.print(split_table(data))
     console.print(label_table(data, shown))
+    console.print(shared_table(data))
     return data
 
 
@@ -70,12 +71,27 @@ def label_table(data: MultiLabelData, shown: int) -> Table:
     table.add_column("rows", justify="right")
     table.add_column("share", justify="right")
     table.add_column("")
+    most, least = shown - shown // 2, shown // 2
     cut = len(order) > shown
-    listed = [*order[: shown // 2], *order[-(shown // 2) :]] if cut else order
+    listed = [*order[:most], *order[-least:]] if cut else order
     for position, label in enumerate(listed):
-        if cut and position == shown // 2:
-            table.add_row("...", "", "", f"{len(order) - 2 * (shown // 2):,} more")
+        if cut and position == most:
+            table.add_row("...", "", "", f"{len(order) - shown:,} more")
         bar = "#" * round(WIDEST_BAR * counts[label] / max(1, counts.max()))
         share = f"{counts[label] / rows:.2%}" if rows else "-"
         table.add_row(escape(data.labels.names[label]), f"{counts[label]:,}", share, bar)
+    return table
+
+
+def shared_table(data: MultiLabelData) -> Table:
+    """What should not be: texts in two splits, texts twice in one, labels that only occur outside training."""
+    shared, unseen = data.statistics["duplicates"], data.statistics.get("unseen_labels", {})
+    table = Table(title="To look at before training", title_justify="left")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    for pair, count in shared["between_splits"].items():
+        table.add_row(f"texts shared: {pair}", f"{count:,}" if isinstance(count, int) else escape(str(count)))
+    for split, count in shared["within_splits"].items():
+        table.add_row(f"texts repeated in {split}", f"{count:,}" if isinstance(count, int) else escape(str(count)))
+    table.add_row("labels only outside training", f"{unseen.get('count', 0):,}")
     return table

@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.errors import Finding, InputError
-from hf_multilabel.inference import FinishedModel
+from hf_multilabel.inference import READ_AHEAD, FinishedModel
+from hf_multilabel.workflow import recipe_of
 
 FORMATS = ("jsonl", "csv")
 # Between the labels of a CSV cell.
@@ -28,7 +29,7 @@ def predict_file(
     model: str,
     source: str,
     *,
-    text: list[str],
+    text: list[str] | None = None,
     row_id: str | None = None,
     output: Path | None = None,
     form: str | None = None,
@@ -39,7 +40,7 @@ def predict_file(
     Args:
         model: Folder or Hub id.
         source: Text file (one text a line), JSONL, CSV, TSV or Parquet; `-` reads lines from stdin.
-        text: Column of the text, several to be joined; not used for lines.
+        text: Column of the text, several to be joined; None takes those the model was trained on. Lines have none.
         row_id: Column that names a row in the output; None numbers the rows.
         output: File to write, replaced when all is predicted; None writes to stdout.
         form: `jsonl` or `csv`; None takes the output's ending, or jsonl.
@@ -51,14 +52,13 @@ def predict_file(
     form = form or ("csv" if output is not None and output.suffix == ".csv" else "jsonl")
     if form not in FORMATS:
         raise InputError(Finding("C201", "--format", f"expected {' or '.join(FORMATS)}, found {form!r}", "choose one"))
-    if output is not None and not output.parent.is_dir():
-        raise InputError(
-            Finding(
-                "C202", str(output), f"expected a file in a folder that exists, found no {output.parent}", "create it"
-            )
-        )
-    rows = read_texts(source, text=text, id=row_id)
+    check_output(output)
     finished = FinishedModel.load(model)
+    # as in training: what was joined and stripped there must be here
+    read = recipe_of(finished, ["data.source=."]).data
+    rows = read_texts(
+        source, text=text or read.text, text_separator=read.text_separator, strip_html=read.strip_html, id=row_id
+    )
     labels = finished.labels.names
     if form == "csv" and any(DELIMITER in label for label in labels):
         label = next(label for label in labels if DELIMITER in label)
@@ -70,9 +70,22 @@ def predict_file(
                 "write --format jsonl",
             )
         )
-    predictions = finished.predict(tqdm(rows, desc="texts", unit="", disable=None), batch_size)
+    # at a terminal each line is answered at once; a pipe is answered batch by batch
+    read_ahead = READ_AHEAD if source != "-" else 1 if sys.stdin.isatty() else batch_size
+    predictions = finished.predict(tqdm(rows, desc="texts", unit="", disable=None), batch_size, read_ahead)
     with open_output(output) as stream:
         (write_csv if form == "csv" else write_jsonl)(stream, predictions)
+
+
+def check_output(output: Path | None) -> None:
+    """Refuse an output that can't be written, before the work.
+
+    Raises:
+        InputError: If it is a folder, or its folder is not there.
+    """
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        found = "a folder" if output.is_dir() else f"no folder {output.parent}"
+        raise InputError(Finding("C202", str(output), f"expected a file in a folder, found {found}", "name another"))
 
 
 @contextlib.contextmanager
@@ -99,6 +112,7 @@ def write_jsonl(stream: TextIO, predictions: Iterable[Mapping[str, Any]]) -> Non
     """One object a line: id, labels, scores."""
     for prediction in predictions:
         stream.write(json.dumps(prediction, ensure_ascii=False) + "\n")
+        stream.flush()
 
 
 def write_csv(stream: TextIO, predictions: Iterable[Mapping[str, Any]]) -> None:

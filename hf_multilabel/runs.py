@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 
 RUN_FILE = ".run.json"
 
@@ -39,30 +40,49 @@ def check_folder(folder: Path, recipe_sha256: str, resume: bool, overwrite: bool
         )
 
 
-def open_run(folder: Path, recipe: str, recipe_sha256: str, resume: bool) -> None:
+def open_run(folder: Path, recipe_sha256: str, sources: Mapping[str, str], resume: bool) -> None:
     """Mark the folder as this recipe's, and drop the checkpoints of the run it replaces; its model stays until then.
 
     Args:
         folder: `training.output_dir`, checked.
-        recipe: Name, for people.
         recipe_sha256: What `check_folder` compares.
+        sources: Paths of this machine by their recipe key, for `known_sources`.
         resume: Keep the checkpoints.
+
+    Raises:
+        EnvironmentFault: If the folder can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        for checkpoint in folder.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
-    content = {"recipe": recipe, "recipe_sha256": recipe_sha256}
-    part = folder / f"{RUN_FILE}.part"
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(folder / RUN_FILE)
+    content = {"recipe_sha256": recipe_sha256, "sources": dict(sources)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            for checkpoint in folder.glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+        part = folder / f"{RUN_FILE}.part"
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        part.replace(folder / RUN_FILE)
+    except OSError as error:
+        found = f"expected to write the run's folder, found {error}"
+        raise EnvironmentFault(Finding("T107", str(folder), found, "set training.output_dir=FOLDER")) from error
+
+
+def known_sources(folder: Path) -> dict[str, str]:
+    """What `open_run` noted, as YAML values; nothing for a model that was trained elsewhere."""
+    try:
+        found = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["sources"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {key: json.dumps(value) for key, value in found.items()}
 
 
 def _check_resumable(folder: Path, recipe_sha256: str) -> None:
     run = folder / RUN_FILE
     if not run.is_file():
         raise _refused("T101", folder, "an interrupted run to resume", "none", "leave out --resume")
-    found = json.loads(run.read_text(encoding="utf-8"))["recipe_sha256"]
+    try:
+        found = json.loads(run.read_text(encoding="utf-8"))["recipe_sha256"]
+    except (ValueError, KeyError, TypeError):
+        raise _refused("T102", folder, "a run to resume", f"a damaged {RUN_FILE}", "give --overwrite") from None
     if found != recipe_sha256:
         fix = "give the values it was started with, or another training.output_dir"
         raise _refused(

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from accelerate import PartialState
 from datasets import Dataset
@@ -35,7 +36,7 @@ from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.batching import MultiLabelCollator, tokenize
 from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.data.remedies import apply_remedies, drawn_rows, with_synthetic
-from hf_multilabel.decisions.thresholds import fit_decision
+from hf_multilabel.decisions.thresholds import fit_decision, hash_rows
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.metrics import per_label_table
 from hf_multilabel.inference import FinishedModel, measure
@@ -43,18 +44,27 @@ from hf_multilabel.losses.registry import WeightedLoss, build_loss
 from hf_multilabel.losses.weights import weights_table
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import CardFacts, render_card
-from hf_multilabel.publishing.hub import push_bundle
+from hf_multilabel.publishing.hub import check_login, push_bundle
 from hf_multilabel.publishing.proof import prove_bundle
 from hf_multilabel.publishing.reproduction import score_texts
 from hf_multilabel.recipe import Recipe, load_recipe
-from hf_multilabel.remote_code.decision_multilabel import decide, decide_probabilities, probabilities
+from hf_multilabel.remote_code.decision_multilabel import (
+    SETTINGS,
+    check_settings,
+    decide,
+    decide_probabilities,
+    default_decision,
+    probabilities,
+)
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
-from hf_multilabel.runs import check_folder, open_run
-from hf_multilabel.training.adapters import adapter_files, add_adapters, load_merged
+from hf_multilabel.runs import check_folder, known_sources, open_run
+from hf_multilabel.training.adapters import adapter_files, add_adapters, load_merged, trained_part
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
 from hf_multilabel.training.head_init import encode_names, prior_bias, set_output, solve_probe
+from hf_multilabel.training.precision import autocast
 from hf_multilabel.training.scoring import head_features, score_dataset
+from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.trainer import MultiLabelTrainer, RowLoss
 from hf_multilabel.version import __version__
 
@@ -99,18 +109,27 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     """
     with blame(recipe, "training"):
         args = MultiLabelTrainingArguments(**recipe.training)
+    if args.device.type == "cpu":
+        share_cores(args.cpu_threads)
     folder = Path(args.output_dir)
     on_main(check_folder, folder, recipe.sha256, resume, overwrite)
+    if recipe.hub.repo_id:
+        check_login(recipe.hub.repo_id)
     if not PartialState().is_main_process:
         logging.getLogger("hf_multilabel").setLevel(logging.ERROR)
     data = load_data(**recipe.data.load_arguments())
+    with blame(recipe, "decision"):
+        counted = recipe.decision.model_dump(include=set(SETTINGS))
+        check_settings({**default_decision(), **counted}, len(data.labels))
     announce(data)
     data = remedy(recipe, data)
     backbone = prepare_backbone(recipe, data)
     tokens = tokenize_splits(data, backbone, recipe.data.max_length)
+    drop_texts(data)
     model = new_model(recipe, backbone, data, args.seed)
-    on_main(open_run, folder, recipe.path.name, recipe.sha256, resume)
-    trainer, seconds = fit(recipe, args, model, backbone, data, tokens, resume)
+    trainer = make_trainer(recipe, args, model, backbone, data, tokens)
+    on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
+    seconds = fit(recipe, trainer, data, resume)
     model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
     scores = score_splits(model, backbone, tokens, args)
     model.config.decision = fit_the_decision(recipe, data, scores)
@@ -138,9 +157,16 @@ def blame(recipe: Recipe, section: str) -> Iterator[None]:
     """Turn a refused value of a lower room into a finding about the recipe's section."""
     try:
         yield
-    except (ValueError, TypeError) as error:
-        where = f"{recipe.path} {section}"
-        raise InputError(Finding("R900", where, str(error).rstrip("."), "change the recipe's value")) from error
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        what = " ".join(str(error).split()).rstrip(".")
+        raise InputError(Finding("R900", f"{recipe.path} {section}", what, "change the recipe's value")) from error
+
+
+def sources(recipe: Recipe) -> dict[str, str]:
+    """Where the data of a run lie on this machine, so that `evaluate` finds them again; never published."""
+    names = recipe.data.label_names
+    found = {"data.source": recipe.data.source}
+    return found | ({"data.label_names": names} if isinstance(names, str) else {})
 
 
 def announce(data: MultiLabelData) -> None:
@@ -149,13 +175,18 @@ def announce(data: MultiLabelData) -> None:
     note(f"data: {rows} rows, {len(data.labels):,} labels, {data.statistics['cardinality']['train']:.2f} a row")
 
 
+def balance_of(recipe: Recipe) -> dict[str, Any] | None:
+    """What the recipe does against imbalance by the choice of rows, as the functions of `data.remedies` take it."""
+    return recipe.data.balance and recipe.data.balance.arguments()
+
+
 def remedy(recipe: Recipe, data: MultiLabelData) -> MultiLabelData:
     """Augment and balance the training split as the recipe says."""
-    augment, balance = recipe.data.augment, recipe.data.balance
+    augment, balance = recipe.data.augment, balance_of(recipe)
     if augment is None and balance is None:
         return data
     with blame(recipe, "data"):
-        found = apply_remedies(data, augment and augment.model_dump(), balance and balance.arguments())
+        found = apply_remedies(data, augment and augment.model_dump(), balance)
     before, after = data.statistics["imbalance"], found.statistics["trained_on"]
     note(
         f"remedies: {len(data.splits['train']):,} -> {after['rows']:,} training rows, "
@@ -198,6 +229,12 @@ def tokenize_splits(data: MultiLabelData, backbone: Backbone, max_length: int) -
     return tokens
 
 
+def drop_texts(data: MultiLabelData) -> None:
+    """Let go of the training texts, which nobody reads after tokenizing: of EURLEX57K they are 0.4 GB a process."""
+    data.splits["train"] = data.splits["train"].remove_columns("text")
+    pa.default_memory_pool().release_unused()
+
+
 def new_model(
     recipe: Recipe, backbone: Backbone, data: MultiLabelData, seed: int
 ) -> MultiLabelForSequenceClassification:
@@ -212,33 +249,24 @@ def new_model(
             head=recipe.model.head,
             head_kwargs=recipe.model.head_kwargs,
             dropout=recipe.model.dropout,
+            attention_dropout=recipe.model.attention_dropout,
         )
 
 
-def fit(
+def make_trainer(
     recipe: Recipe,
     args: MultiLabelTrainingArguments,
     model: MultiLabelForSequenceClassification,
     backbone: Backbone,
     data: MultiLabelData,
     tokens: Tokenized,
-    resume: bool,
-) -> tuple[MultiLabelTrainer, float]:
-    """Start the head, train, and return the trainer with the seconds both took."""
+) -> MultiLabelTrainer:
+    """Loss, trainer, optimizer and schedule of a recipe, so that all it gets wrong shows before anything is written."""
     with blame(recipe, "loss"):
         loss = build_loss(counts=data.labels.counts, rows=data.known_rows(), **recipe.loss.arguments())
-    if weights := describe_weights(data, loss):
-        show(console.weights_table(weights))
-    balance = recipe.data.balance and recipe.data.balance.arguments()
-    start = time.perf_counter()
-    checkpoint = get_last_checkpoint(args.output_dir) if resume else None
-    if checkpoint is None:
-        if model.head.label_init == "names":
-            model.head.init_label_queries(encode_names(model, backbone.tokenizer, data.labels.names))
-        start_head(model, backbone, data, tokens, args, loss, balance)
-    validation = tokens.splits["validation"]
     with blame(recipe, "peft"):
         trained = add_adapters(model, **recipe.peft.arguments()) if recipe.peft.method else model
+    validation = tokens.splits["validation"]
     with blame(recipe, "training"):
         trainer = MultiLabelTrainer(
             model=trained,
@@ -248,42 +276,64 @@ def fit(
             # sorted by length, so that the evaluations during training pad little; their metrics know no order
             eval_dataset=validation.select(np.argsort(validation["length"], kind="stable")),
             processing_class=backbone.tokenizer,
-            draw_rows=drawn_rows(data, balance),
+            draw_rows=drawn_rows(data, balance_of(recipe)),
         )
+        trainer.check_optimizer()
+    if weights := describe_weights(data, loss):
+        show(console.weights_table(weights))
+    return trainer
+
+
+def fit(recipe: Recipe, trainer: MultiLabelTrainer, data: MultiLabelData, resume: bool) -> float:
+    """Start the head and train; the seconds both took.
+
+    Raises:
+        InputError: If there was no step to take.
+    """
+    args = trainer.args
+    start = time.perf_counter()
+    checkpoint = get_last_checkpoint(args.output_dir) if resume else None
+    if checkpoint is None:
+        start_labels(trainer, data)
+        start_head(trainer, data, balance_of(recipe))
     note(f"training: {args.precision} on {args.device.type}, {args.world_size} process(es)")
     trainer.train(resume_from_checkpoint=checkpoint)
-    return trainer, time.perf_counter() - start
+    if not trainer.state.global_step:
+        found = f"0 with {len(trainer.train_dataset)} rows"
+        fix = "lower per_device_train_batch_size, or set dataloader_drop_last to false"
+        raise InputError(Finding("T106", "training", f"expected at least one step, found {found}", fix))
+    return time.perf_counter() - start
 
 
-def start_head(
-    model: MultiLabelForSequenceClassification,
-    backbone: Backbone,
-    data: MultiLabelData,
-    tokens: Tokenized,
-    args: MultiLabelTrainingArguments,
-    loss: WeightedLoss,
-    balance: Mapping[str, Any] | None,
-) -> None:
+def start_labels(trainer: MultiLabelTrainer, data: MultiLabelData) -> None:
+    """Start the label queries of a head that asks for it at what the labels' names stand for."""
+    head = trained_part(trainer.model.head)
+    if head.label_init == "names":
+        head.init_label_queries(encode_names(trainer.model, trainer.processing_class, data.labels.names))
+
+
+def start_head(trainer: MultiLabelTrainer, data: MultiLabelData, balance: Mapping[str, Any] | None) -> None:
     """Set the last layer as `training.head_init` says; the same on every process."""
+    args, model, rows = trainer.args, trainer.model, trainer.train_dataset
+    output = trained_part(model.head).output
     if args.head_init == "random":
         return
-    train_split = tokens.splits["train"]
     if args.head_init == "prior":
-        set_output(model.head.output, None, prior_bias(data.labels.counts, data.known_rows()))
+        set_output(output, None, prior_bias(data.labels.counts, data.known_rows()))
         return
-    collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))
-    features = score_dataset(
-        model,
-        train_split,
-        collator,
-        batch_size=args.eval_batch_size,
-        function=head_features,
-        description="linear probe",
-    )
+    # in the precision of training, which goes on from here
+    with autocast(args.precision, args.device.type):
+        features = score_dataset(
+            model,
+            rows,
+            trainer.data_collator,
+            batch_size=args.eval_batch_size,
+            function=head_features,
+            description="linear probe",
+        )
     features, targets, unknown = with_synthetic(features, data, balance)
-    pos_weight = loss.weights.get("pos_weight")
-    solved = on_main(solve_probe, features, targets, args.probe_c, pos_weight, unknown)
-    set_output(model.head.output, *solved)
+    pos_weight = trainer.row_loss.weights.get("pos_weight")
+    set_output(output, *on_main(solve_probe, features, targets, args.probe_c, pos_weight, unknown))
 
 
 def saved_weights(
@@ -329,7 +379,7 @@ def fit_the_decision(recipe: Recipe, data: MultiLabelData, scores: dict[str, np.
             probs,
             data.label_matrix("validation"),
             data.labels.names,
-            row_ids=data.splits["validation"]["id"],
+            row_ids=data.splits["validation"]["text"],
             **recipe.decision.model_dump(),
         )
 
@@ -427,7 +477,7 @@ def card_facts(
         dataset_id=recipe.hub.datasets[0] if recipe.hub.datasets else None,
         license=recipe.hub.license,
         languages=[recipe.hub.language] if isinstance(recipe.hub.language, str) else recipe.hub.language or [],
-        examples=[text[:300] for text in data.splits[split]["text"][:2]],
+        examples=recipe.hub.examples,
         data=metrics["data"],
         tags=recipe.hub.tags,
         recipe=recipe.dump(),
@@ -470,13 +520,29 @@ def evaluate(
         InputError: If model or data are not as expected.
     """
     finished = FinishedModel.load(model)
-    given = [] if source is None else [f"data.source={source}"]
-    # what only training needs may be on another machine by now
-    settled = ["data.label_names=null", "model.backbone=scratch", "model.revision=null", "model.backbone_sha256=null"]
-    recipe = load_recipe(finished.file("recipe.yaml"), [*settled, *given, *overrides])
+    recipe = recipe_of(finished, [*([] if source is None else [f"data.source={json.dumps(source)}"]), *overrides])
     arguments = recipe.data.load_arguments() | {"known_labels": finished.labels}
+    if source is not None:
+        # what was brought is measured whole, unless it was said otherwise
+        whole = {"max_rows": None, "validation_size": 0, "test_size": 0}
+        arguments |= {key: v for key, v in whole.items() if not any(o.startswith(f"data.{key}") for o in overrides)}
     data = load_data(**arguments)
     if split not in data.splits:
         found = f"expected a {split} split, found {', '.join(data.splits)}"
         raise InputError(Finding("C106", recipe.data.source, found, "give --split"))
-    return finished.evaluate(data, split, batch_size, recipe.evaluation.k)
+    note(f"measuring {len(data.splits[split]):,} rows of {split}")
+    found = finished.evaluate(data, split, batch_size, recipe.evaluation.k)
+    decision = finished.model.config.decision
+    if decision["fitted_on"] and decision.get("rows_sha256") == hash_rows(data.splits[split]["text"]):
+        note("warning: the decision was fitted on these very rows: its scores here are optimistic, and not shown")
+        del found["tuned"]
+    return found
+
+
+def recipe_of(finished: FinishedModel, overrides: Sequence[str]) -> Recipe:
+    """The recipe a model was trained with, its data where they lay on this machine if nothing else is said."""
+    # what only training needs may be on another machine by now
+    settled = {"data.label_names": "null", "model.backbone": "scratch", "model.revision": "null"}
+    settled |= {"model.backbone_sha256": "null", **known_sources(Path(finished.name))}
+    unused = [f"{key}={value}" for key, value in settled.items() if not any(o.startswith(f"{key}=") for o in overrides)]
+    return load_recipe(finished.file("recipe.yaml"), [*unused, *overrides])

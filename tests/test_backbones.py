@@ -520,3 +520,15 @@ def test_real_client_fetches_a_pinned_repository_and_no_pickle(tiny_backbone_fol
     assert "expected a revision of owner/name, found 'nowhere'" in found[1]["message"]
     assert "found neither at 'owner/missing'" in found[2]["message"]
     assert "data.source=PATH and model.backbone=PATH" in found[3]["message"]
+
+
+def test_overrides_that_make_no_encoder(tiny_backbone_folder: Path) -> None:
+    with pytest.raises(InputError, match=r"M109.*multiple of the number of attention"):
+        load_backbone(str(tiny_backbone_folder), config_overrides={"hidden_size": 33})
+
+
+def test_attention_dropout_alone(tiny_backbone: Backbone) -> None:
+    config = build_model(tiny_backbone, ["a"], attention_dropout=0.0).config.backbone_config
+    assert (config.attention_probs_dropout_prob, config.hidden_dropout_prob) == (0.0, 0.1)
+    config = build_model(tiny_backbone, ["a"], dropout=0.3, attention_dropout=0.0).config.backbone_config
+    assert (config.attention_probs_dropout_prob, config.hidden_dropout_prob) == (0.0, 0.3)

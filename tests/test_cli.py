@@ -34,7 +34,7 @@ def finished(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactor
         "data.max_length=32",
         "training.max_steps=2",
         "training.eval_strategy=no",
-        "training.save_strategy=no",
+        "training.freeze_layers=0",
         "model.backbone_sha256=null",
         "decision.empty=at_least_one",
     ]

@@ -23,7 +23,7 @@ def launch(folder: Path, backbone: Path, processes: int, batch: int, accumulatio
         *("run.py", "recipes/quickstart.yaml", f"model.backbone={backbone}", "model.backbone_sha256=null"),
         *(f"training.output_dir={folder}", "data.max_rows={train: 41, validation: 30, test: 25}"),
         *("data.max_length=32", "model.dropout=0.0", "training.max_steps=6", "training.logging_steps=1"),
-        *("training.save_strategy=no", "training.eval_strategy=no", "training.precision=fp32"),
+        *("training.freeze_layers=0", "training.head_init=random", "training.precision=fp32"),
         f"training.per_device_train_batch_size={batch}",
         f"training.gradient_accumulation_steps={accumulation}",
         *more,

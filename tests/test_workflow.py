@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.inference import FinishedModel, measure
+from hf_multilabel.prediction import predict_file
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.remote_code.decision_multilabel import default_decision
 from hf_multilabel.workflow import evaluate, train
@@ -22,8 +23,8 @@ QUICK = [
     "training.max_steps=4",
     "training.per_device_train_batch_size=8",
     "training.eval_strategy=no",
-    "training.save_strategy=no",
     "model.backbone_sha256=null",
+    "training.freeze_layers=0",  # the tiny backbone has two
 ]
 
 
@@ -217,16 +218,77 @@ def test_pretrained_weights_beat_random_ones(minilm: object, tmp_path: Path) -> 
         "training.max_steps=4",
         "training.per_device_train_batch_size=16",
         "training.eval_strategy=no",
-        "training.save_strategy=no",
         "training.head_init=probe",
     ]
     small = "{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 128, vocab_size: 4000}"
     plans = {
         "pretrained": [],
-        "random": ["model.backbone=scratch", f"model.scratch={small}"],
+        "random": ["model.backbone=scratch", f"model.scratch={small}", "training.freeze_layers=0"],
     }
     scores = {}
     for name, more in plans.items():
         recipe = load_recipe("quickstart", [*values, *more, f"training.output_dir={tmp_path / name}"])
         scores[name] = train(recipe)["test"]["tuned"]["lrap"]
     assert scores["pretrained"] > scores["random"] + 0.05
+
+
+def test_own_data_are_found_again_and_read_as_in_training(
+    tiny_backbone_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = Path("recipes/data/quickstart/train.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines[:120]]
+    (tmp_path / "mine").mkdir()
+    for split, part in (("train", rows[:80]), ("test", rows[80:])):
+        with (tmp_path / "mine" / f"{split}.jsonl").open("w") as file:
+            for row in part:
+                head, _, tail = row["text"].partition(". ")
+                print(json.dumps({"title": f"<b>{head}</b>", "body": tail, "labels": row["labels"]}), file=file)
+    (tmp_path / "recipe.yaml").write_text(
+        f"data: {{source: ./mine, text: [title, body], strip_html: true, max_length: 32}}\n"
+        f"model: {{backbone: {tiny_backbone_folder}}}\n"
+        "training: {max_steps: 2, save_strategy: 'no'}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    metrics = train(load_recipe(tmp_path / "recipe.yaml", [f"training.output_dir={tmp_path / 'run'}"]))
+    found = evaluate(str(tmp_path / "run"), None)
+    assert found["tuned"] == pytest.approx(metrics["test"]["tuned"], abs=1e-6)
+    brought = evaluate(str(tmp_path / "run"), str(tmp_path / "mine" / "test.jsonl"))
+    assert brought["tuned"] == pytest.approx(found["tuned"], abs=1e-6)
+    capsys.readouterr()
+    predict_file(str(tmp_path / "run"), str(tmp_path / "mine" / "test.jsonl"))
+    listed = [json.loads(line)["scores"] for line in capsys.readouterr().out.splitlines()]
+    texts = [f"{head} {tail}" for head, _, tail in (row["text"].partition(". ") for row in rows[80:])]
+    model = FinishedModel.load(tmp_path / "run")
+    assert listed == [p["scores"] for p in model.predict({"id": str(i), "text": t} for i, t in enumerate(texts))]
+
+
+def test_scores_on_the_fitted_rows_are_not_shown(run: tuple[Path, dict]) -> None:
+    found = evaluate(str(run[0]), None, split="validation")
+    assert set(found) == {"fixed"}
+
+
+@pytest.mark.parametrize(
+    ("override", "match"),
+    [
+        ("training.freeze_layers=9", "freeze_layers: expected 0 to 2"),
+        ("training.report_to=nowhere", "nowhere"),
+        ("training.optim=lomo", "lomo"),
+        ("training.lr_scheduler_kwargs={foo: 1}", "foo"),
+        ("decision.min_labels=30", "min_labels"),
+        ("hub.repo_id=me/x", "P301"),
+    ],
+)
+def test_what_a_recipe_gets_wrong_costs_nothing(
+    override: str, match: str, tiny_backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("hf_multilabel.publishing.hub.get_token", lambda: None)
+    (tmp_path / ".run.json").write_text('{"recipe_sha256": "of another run"}')
+    (tmp_path / "checkpoint-4").mkdir()
+    (tmp_path / "checkpoint-4" / "weights").write_text("hours of work")
+    before = tree(tmp_path)
+    values = [value for value in QUICK if not value.startswith(override.partition("=")[0])]
+    values += [f"model.backbone={tiny_backbone_folder}", f"training.output_dir={tmp_path}", override]
+    with pytest.raises(InputError, match=match):
+        train(load_recipe("quickstart", values), overwrite=True)
+    assert tree(tmp_path) == before

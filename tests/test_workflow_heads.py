@@ -18,6 +18,7 @@ QUICK = [
     "training.max_steps=2",
     "training.per_device_train_batch_size=8",
     "training.save_strategy=no",
+    "training.freeze_layers=0",
     "model.backbone_sha256=null",
 ]
 

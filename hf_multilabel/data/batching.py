@@ -183,6 +183,14 @@ class MultiLabelCollator:
 
     def _multi_hot(self, labels: Sequence[Sequence[int]]) -> Tensor:
         dense = torch.zeros((len(labels), self.num_labels), dtype=torch.float32)  # (B, L)
+        for row in labels:
+            if len(set(row)) != len(row) or not all(
+                isinstance(i, int | np.integer) and 0 <= i < self.num_labels for i in row
+            ):
+                raise ValueError(
+                    f"labels: expected different ids below {self.num_labels}, found {list(row)[:8]!r}. "
+                    "Pass the ids of a row's labels, not one 0/1 a label."
+                )
         rows = np.repeat(np.arange(len(labels)), [len(row) for row in labels])
         columns = np.concatenate([np.asarray(row, dtype=np.int64) for row in labels])
         dense[torch.from_numpy(rows), torch.from_numpy(columns)] = 1.0

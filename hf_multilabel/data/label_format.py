@@ -150,10 +150,13 @@ def _delimited(request: LabelRequest, table: Table, findings: Findings) -> Label
 
 
 def _ask_for_delimiter(table: Table, column: str, findings: Findings) -> None:
-    cells: list[str] = []
+    cells: list[str] | None = None
     for batch in table.read([column], Findings()):
         cells = [cell for cell in batch.columns[column].drop_null().to_pylist() if cell.strip()]
         break
+    if cells is None:
+        findings.add("D102", str(table.file), "expected rows, found none below the column names", "bring rows")
+        return
     found = f"text such as {shown(max(cells, key=len))}" if cells else "empty cells"
     if cells and all(cell.strip().startswith("[") for cell in cells):
         fix = "set data.label_format: list"

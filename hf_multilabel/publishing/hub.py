@@ -59,8 +59,8 @@ def push_bundle(
     folder = Path(folder)
     names = [*verify_bundle(folder)["files"], MANIFEST]
     message = commit_message or describe_scores(folder)
-    if token is None and get_token() is None:
-        raise InputError(Finding("P301", repo_id, "expected a login to the Hub, found none", LOGIN))
+    if token is None:
+        check_login(repo_id)
     api = HfApi(token=token, library_name="hf_multilabel")
     hub = Attempts(folder, repo_id)
     created = hub.attempt(lambda: api.create_repo(repo_id, private=private, exist_ok=True))
@@ -78,6 +78,16 @@ def push_bundle(
         ).commit_url
 
     return hub.attempt(commit)
+
+
+def check_login(repo_id: str) -> None:
+    """Refuse a push that nobody is logged in for, before hours of training.
+
+    Raises:
+        InputError: If there is neither HF_TOKEN nor a saved login.
+    """
+    if get_token() is None:
+        raise InputError(Finding("P301", repo_id, "expected a login to the Hub, found none", LOGIN))
 
 
 def content(folder: Path, name: str, repo_id: str) -> Path | bytes:

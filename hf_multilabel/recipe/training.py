@@ -25,6 +25,9 @@ from hf_multilabel.training.schedules import SCHEDULES
 
 # Keys that people write and this project does not take: the next step instead.
 HINTS: dict[str, str] = {
+    "length_column_name": "remove it; lengths are counted",
+    "remove_unused_columns": "remove it; the collator takes what it needs",
+    "batch_eval_metrics": "remove it; metrics need whole splits",
     "hub_token": "remove it and set the variable HF_TOKEN, or log in with `hf auth login`",
     **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_always_push"), "write hub.repo_id"),
     "hub_private_repo": "write hub.private",
@@ -51,7 +54,9 @@ LIMITS: dict[str, dict[str, float]] = {
     **dict.fromkeys(("learning_rate", "head_learning_rate", "probe_c", "num_train_epochs", "adam_epsilon"), POSITIVE),
     **dict.fromkeys(("logging_steps", "eval_steps", "save_steps", "ddp_timeout", "ddp_bucket_cap_mb"), POSITIVE),
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), POSITIVE),
-    **dict.fromkeys(("gradient_accumulation_steps", "eval_accumulation_steps", "save_total_limit"), POSITIVE),
+    **dict.fromkeys(
+        ("cpu_threads", "gradient_accumulation_steps", "eval_accumulation_steps", "save_total_limit"), POSITIVE
+    ),
     **dict.fromkeys(("freeze_layers", "warmup_steps", "weight_decay", "max_grad_norm"), NOT_NEGATIVE),
     **dict.fromkeys(("head_l1", "head_l2"), NOT_NEGATIVE),
     **dict.fromkeys(("eval_delay", "dataloader_num_workers"), NOT_NEGATIVE),

@@ -212,14 +212,22 @@ def load_merged(model: MultiLabelForSequenceClassification, folder: str | Path) 
         ValueError: If a merged weight is not finite.
     """
     from peft import PeftModel
-    from peft.utils import ModulesToSaveWrapper
 
     adapted = PeftModel.from_pretrained(model, str(folder))
     # peft's own way fails for a head without a weight of its own (most methods), or leaves it wrapped (ln_tuning)
     for name in WHOLE:
-        if isinstance(wrapper := getattr(model, name), ModulesToSaveWrapper):
-            setattr(model, name, wrapper.modules_to_save[wrapper.active_adapter])
+        setattr(model, name, trained_part(getattr(model, name)))
     return adapted.merge_and_unload(safe_merge=True).requires_grad_(True).eval()
+
+
+def trained_part(part: nn.Module | None) -> nn.Module | None:
+    """Head or pooling as it is trained and saved: under adapters the copy that peft trains instead of it.
+
+    Args:
+        part: Of a model with or without adapters.
+    """
+    copies = getattr(part, "modules_to_save", None)
+    return part if copies is None else copies[part.active_adapter]
 
 
 def adapter_files(folder: str | Path, base: str | None) -> dict[str, bytes]:

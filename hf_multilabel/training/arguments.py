@@ -143,6 +143,13 @@ class MultiLabelTrainingArguments(TrainingArguments):
             "The head, the loss and all stored scores are fp32 in every case."
         },
     )
+    cpu_threads: int | None = field(
+        default=None,
+        metadata={
+            "help": "Threads of a process that trains on a CPU. None: its share of the cores under accelerate launch, "
+            "which would leave it one; else what torch chose. 1 keeps one thread."
+        },
+    )
     train_sampling_strategy: str = field(
         default="group_by_length",
         metadata={"help": "random, sequential, group_by_length (least padding) or batch_rebalance."},

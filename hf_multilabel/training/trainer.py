@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import EvalPrediction, Trainer
 
+from hf_multilabel.console import show
 from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.losses.binary import bce
@@ -32,6 +32,8 @@ from hf_multilabel.training.schedules import build_schedule, is_torchs
 logger = logging.getLogger(__name__)
 
 RowLoss = Callable[[Tensor, Tensor], Tensor]
+# The length of the run on which a schedule is tried before training.
+CHECKED_STEPS = 1000
 
 
 def bce_rows(logits: Tensor, targets: Tensor) -> Tensor:
@@ -50,7 +52,8 @@ class MultiLabelTrainer(Trainer):
     """Trainer with multi-label losses, layer-wise learning rates and a loss scale that is exact.
 
     The loss of an optimizer step is the mean over all its rows, on all processes and all accumulated batches, however
-    unevenly they are filled: 4 x 1, 2 x 2 and 1 x 4 (rows x accumulation or processes) take the same steps.
+    unevenly they are filled: with the same rows a step, 4 x 1, 2 x 2 and 1 x 4 (rows x accumulation or processes) take
+    the same steps. On several processes Accelerate fills the short last step of an epoch with rows from its start.
     With bf16 only the training step is cast; evaluation sees the fp32 model that users load.
 
     Args:
@@ -83,6 +86,10 @@ class MultiLabelTrainer(Trainer):
         draw_rows: Callable[[int], np.ndarray] | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(args, MultiLabelTrainingArguments):
+            raise TypeError(
+                f"args: expected MultiLabelTrainingArguments, found {type(args).__name__}. It takes the same arguments."
+            )
         self.draw_rows = draw_rows
         self.row_loss: RowLoss = loss or bce_rows
         self.steps_per_epoch: int | None = None
@@ -166,21 +173,14 @@ class MultiLabelTrainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """One group a layer, each with its learning rate, with and without weight decay; the table is printed."""
-        whole = takes_whole_model(self.args)
-        if whole and (self.args.head_learning_rate is not None or self.args.layerwise_decay != 1.0):
-            raise ValueError(
-                f"training.optim: expected an optimizer that takes parameter groups, for head_learning_rate and "
-                f"layerwise_decay are set, found {str(self.args.optim)!r}. Remove those two or choose adamw_torch."
-            )
-        if self.optimizer is not None or whole:
+        if self.optimizer is not None or self._takes_whole_model():
             return super().create_optimizer(model)
         target, args = self.model if model is None else model, self.args
         groups = layer_groups(
             target, args.learning_rate, args.head_learning_rate, args.layerwise_decay, args.learning_rates
         )
         starts = self._plan(groups)
-        if self.is_world_process_zero():
-            Console(stderr=True).print(groups_table(groups, args.weight_decay, starts))
+        show(groups_table(groups, args.weight_decay, starts))
         optimizer_class, kwargs = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(args, target)
         found = parameter_groups(groups, args.weight_decay, set(self.get_decay_parameter_names(target)))
         self.optimizer = optimizer_class(found, **kwargs)
@@ -208,6 +208,30 @@ class MultiLabelTrainer(Trainer):
             )
             self._created_lr_scheduler = True
         return super().create_scheduler(num_training_steps, optimizer)
+
+    def check_optimizer(self) -> None:
+        """Build optimizer and schedule and let go of them: what the arguments get wrong shows before training.
+
+        Raises:
+            ValueError: If an argument has a value they do not take; also TypeError, or ImportError without its package.
+        """
+        if self._takes_whole_model():
+            self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            return
+        optimizer_class, kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        optimizer = optimizer_class([torch.nn.Parameter(torch.zeros(1))], **kwargs)
+        self.create_scheduler(num_training_steps=CHECKED_STEPS, optimizer=optimizer)
+        self.lr_scheduler = None
+
+    def _takes_whole_model(self) -> bool:
+        args = self.args
+        whole = takes_whole_model(args)
+        if whole and (args.head_learning_rate is not None or args.layerwise_decay != 1.0):
+            raise ValueError(
+                f"training.optim: expected an optimizer that takes parameter groups, for head_learning_rate and "
+                f"layerwise_decay are set, found {str(args.optim)!r}. Remove those two or choose adamw_torch."
+            )
+        return whole
 
     def _plan(self, groups: list[LayerGroup]) -> dict[str, int] | None:
         """The step from which each group trains; None if nothing waits."""
@@ -245,9 +269,13 @@ class MultiLabelTrainer(Trainer):
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         step_rows = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         # texts of one length are in no order but that of chance
-        lengths = dataset[self.args.length_column_name] if grouped else np.zeros(len(dataset))
+        lengths = _count_tokens(dataset) if grouped else np.zeros(len(dataset))
         return LengthGroupedSampler(lengths, step_rows, seed, self.draw_rows)
 
     def _get_eval_sampler(self, eval_dataset: Dataset) -> Sampler | None:
         # The Trainer would group evaluation by length as well, and predict() would return rows in that order.
         return SequentialSampler(eval_dataset)
+
+
+def _count_tokens(dataset: Dataset) -> list[int]:
+    return dataset["length"] if "length" in dataset.column_names else [len(ids) for ids in dataset["input_ids"]]

@@ -39,7 +39,7 @@ def test_the_recipe_can_say_so() -> None:
         (LabelRequest("y"), {"y": NUMBER}, "expected lists of label names, found numbers"),
         (LabelRequest("y"), {"y": pa.list_(pa.bool_())}, "found lists of booleans"),
         (LabelRequest("y"), {"y": pa.list_(pa.list_(TEXT))}, "found lists of lists of text"),
-        (LabelRequest("y"), {"y": TEXT}, "a delimiter for the text column"),
+        (LabelRequest("y"), {"y": TEXT}, "expected rows, found none"),
         (LabelRequest("y", "delimited", "|"), {"y": pa.list_(TEXT)}, "found lists of text"),
         (LabelRequest("y", "columns"), {"y": pa.list_(NUMBER)}, "found none declared"),
         (LabelRequest(["a"]), {"a": pa.struct([])}, "expected a 0/1 column, found objects"),

@@ -215,7 +215,7 @@ def test_a_recipe_with_adapters_gives_a_proved_bundle(tiny_backbone_folder: Path
             f"model.backbone={tiny_backbone_folder}",
             f"training.output_dir={folder}",
             *("peft.method=lora", "peft.r=4", "peft.alpha=8", "peft.target_modules=[query, value]"),
-            "training.learning_rate=0.05",
+            *("training.learning_rate=0.05", "training.freeze_layers=0"),
         ],
     )
     metrics = train(recipe)

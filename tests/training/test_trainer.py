@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from transformers import TrainingArguments
 
 from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.losses import build_loss, weighted_bce
@@ -210,3 +211,23 @@ def test_drawn_rows_are_trained_on(tiny_backbone: Backbone, rows: Dataset, tmp_p
         assert list(trainer._get_train_sampler()) == [0] * len(rows)
     trainer.train()
     assert set(epochs) == {0, 1}
+
+
+def test_multi_hot_labels_are_refused_not_read_as_ids(tiny_backbone: Backbone, rows: Dataset, tmp_path: Path) -> None:
+    dense = rows.remove_columns("labels").add_column("labels", [[0.0, 1.0, 0.0, 0.0, 0.0]] * len(rows))
+    with pytest.raises(ValueError, match="Pass the ids of a row's labels"):
+        make(tiny_backbone, dense, tmp_path, max_steps=1).train()
+
+
+def test_a_dataset_without_lengths_is_grouped_all_the_same(
+    tiny_backbone: Backbone, rows: Dataset, tmp_path: Path
+) -> None:
+    plain = make(tiny_backbone, rows.remove_columns("length"), tmp_path, max_steps=3)
+    assert losses(plain) == losses(make(tiny_backbone, rows, tmp_path, max_steps=3))
+
+
+def test_stock_arguments_are_refused_by_name(tiny_backbone: Backbone, rows: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="args: expected MultiLabelTrainingArguments"):
+        MultiLabelTrainer(
+            model=build_model(tiny_backbone, ["a"]), args=TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+        )

@@ -1,0 +1,67 @@
+"""What README.md tells people to type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hf_multilabel import cli
+from hf_multilabel.recipe import load_recipe
+from hf_multilabel.workflow import train
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme") / "run"
+    values = ["data.max_rows=32", "data.max_length=32", "training.max_steps=2", "training.freeze_layers=0"]
+    backbone = f"model.backbone={tiny_backbone_folder}"
+    train(load_recipe("quickstart", [*values, backbone, f"training.output_dir={folder}"]))
+    return folder
+
+
+def test_the_lines_that_load_and_predict(finished: Path, blocked_package_run: Callable) -> None:
+    first, second = (block for block in blocks("python") if "hf_multilabel" not in block)
+    code = (first + second).replace('"runs/quickstart"', repr(str(finished)))
+    assert "'labels'" in blocked_package_run(code).stdout
+
+
+def test_the_lines_that_train_with_the_trainer(minilm: object, tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if "MultiLabelTrainer(" in block)
+    code = code.replace("runs/script", str(tmp_path)).replace("max_steps=20", "max_steps=2")
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["trainer"].state.global_step == 2
+
+
+def test_the_recipe_for_own_data(tmp_path: Path) -> None:
+    (tmp_path / "my_folder").mkdir()
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(blocks("yaml")[0], encoding="utf-8")
+    assert load_recipe(recipe).training["head_init"] == "probe"
+
+
+def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = {found for line in lines for found in re.findall(r"hf-multilabel (\w+)", line)}
+    assert commands == {"train", "inspect", "predict", "evaluate", "push"}
+    assert all(cli.call([command, "--help"]) == 0 for command in commands)
+    shown = capsys.readouterr().out
+    assert {found for line in lines for found in re.findall(r" (--[a-z]+)", line)} <= set(
+        re.findall(r"--[a-z]+", shown)
+    )
+
+
+def test_files_it_names_exist() -> None:
+    named = re.findall(r"\]\(([\w./]+)\)", README) + re.findall(r"recipes/[\w./]+\.yaml", README)
+    assert named
+    assert all((ROOT / name).exists() for name in named)
