@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from hf_multilabel.recipe.fields import Section, contract_error
+from hf_multilabel.recipe.peft import PeftSection
 from hf_multilabel.recipe.secrets import show
 from hf_multilabel.recipe.sections import (
     DataSection,
@@ -17,7 +18,6 @@ from hf_multilabel.recipe.sections import (
     HubSection,
     LossSection,
     ModelSection,
-    PeftSection,
 )
 from hf_multilabel.recipe.training import TrainingSection
 

@@ -23,6 +23,7 @@ from hf_multilabel.recipe.fields import Section
 from hf_multilabel.recipe.json_schema import RecipeFile, schema
 from hf_multilabel.recipe.overrides import apply_override
 from hf_multilabel.recipe.paths import PathProblem, resolve_backbone, resolve_file, resolve_output, resolve_source
+from hf_multilabel.recipe.peft import PeftSection
 from hf_multilabel.recipe.reading import Document, Keys, read_file, reads_as_text
 from hf_multilabel.recipe.secrets import find_secrets, mask, show
 from hf_multilabel.recipe.sections import (
@@ -32,7 +33,6 @@ from hf_multilabel.recipe.sections import (
     HubSection,
     LossSection,
     ModelSection,
-    PeftSection,
 )
 
 # Lists whose items are label names: whatever looks like a number, a date or yes/no must be quoted.

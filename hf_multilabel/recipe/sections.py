@@ -26,7 +26,6 @@ from hf_multilabel.remote_code.decision_multilabel import EMPTY, RULES
 from hf_multilabel.remote_code.heads_base_multilabel import Head
 from hf_multilabel.remote_code.heads_multilabel import HEADS
 from hf_multilabel.remote_code.poolings_multilabel import POOLINGS
-from hf_multilabel.training.adapters import PEFT_METHODS, adapter_problems
 
 SPLITS = ("train", "validation", "test")
 SHARE = number(gt=0, lt=1)
@@ -249,41 +248,6 @@ class ModelSection(Section):
         if self.backbone == "scratch" and (self.revision or self.backbone_sha256):
             key = "revision" if self.revision else "backbone_sha256"
             raise contract_error((key, "null for a backbone from scratch", "a value", "remove it"))
-        return self
-
-
-class PeftSection(Section):
-    """Parameter-efficient fine-tuning: adapters in the backbone; head and pooling are always trained as a whole."""
-
-    method: one_of(PEFT_METHODS) | None = Field(
-        None, description="The adapters; they are merged into the published model. null: the weights themselves train."
-    )
-    r: POSITIVE | None = Field(None, description="Rank of the adapters; null: peft's default of the method.")
-    alpha: number(gt=0) | None = Field(None, description="Scale of the adapters, as lora_alpha; null likewise.")
-    dropout: number(ge=0, lt=1) | None = Field(None, description="On the input of each adapter; null likewise.")
-    target_modules: str | list[str] | None = Field(
-        None,
-        description="Endings of module names inside the backbone, for instance [query, value]; null: its linear layers "
-        "(its norms for ln_tuning; keys, values and outputs for ia3 where peft knows them).",
-    )
-    args: dict[str, Any] | None = Field(
-        None, description="Further arguments under peft's names, for instance {init_lora_weights: gaussian}."
-    )
-
-    def arguments(self) -> dict[str, Any]:
-        """The section as keyword arguments of `hf_multilabel.training.adapters.add_adapters`."""
-        return self.model_dump(exclude_none=True)
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> PeftSection:
-        given = self.arguments()
-        if self.method is None:
-            problems = [("method", f"a method beside {', '.join(given)}", "null", "write lora")] if given else []
-        else:
-            settings = {key: value for key, value in given.items() if key in ("r", "alpha", "dropout")}
-            problems = adapter_problems(self.method, settings, self.args or {})
-        if problems:
-            raise contract_error(*problems)
         return self
 
 
