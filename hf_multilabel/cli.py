@@ -106,8 +106,8 @@ def evaluate(
     [bold]hf-multilabel evaluate runs/toxic new_comments.csv data.text=comment[/bold]
     """
     from hf_multilabel.console import results_table, show
+    from hf_multilabel.measurement import evaluate as evaluate_model
     from hf_multilabel.prediction import check_output
-    from hf_multilabel.workflow import evaluate as evaluate_model
 
     check_output(output)
     if data is not None and "=" in data and not Path(data).exists():
@@ -197,11 +197,20 @@ def call(arguments: list[str] | None = None) -> int:
     try:
         app(args=arguments)
     except SystemExit as end:
+        if not end.code:
+            leave_group()
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except MultiLabelError as error:
         report(error)
         return error.exit_code
     return 0
+
+
+def leave_group() -> None:
+    """Part from the other processes of a finished run; one that ends while its threads still listen would abort."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def report(error: MultiLabelError) -> None:

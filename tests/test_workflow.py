@@ -12,10 +12,11 @@ from scipy.sparse import csr_matrix
 
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.inference import FinishedModel, measure
+from hf_multilabel.measurement import evaluate
 from hf_multilabel.prediction import predict_file
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.remote_code.decision_multilabel import default_decision
-from hf_multilabel.workflow import evaluate, train
+from hf_multilabel.workflow import train
 
 QUICK = [
     "data.max_rows={train: 96, validation: 48, test: 48}",
@@ -138,7 +139,7 @@ def test_a_killed_proof_keeps_the_earlier_model(
     def differs(*args: object, **kwargs: object) -> None:
         raise EnvironmentFault(Finding("P999", "proof", "expected equal logits, found others", "report it"))
 
-    monkeypatch.setattr("hf_multilabel.workflow.prove_bundle", differs)
+    monkeypatch.setattr("hf_multilabel.release.prove_bundle", differs)
     with pytest.raises(EnvironmentFault, match="P999"):
         train(quick_recipe(tiny_backbone_folder, folder, "training.seed=5"), overwrite=True)
     after = tree(folder)

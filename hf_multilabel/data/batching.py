@@ -15,9 +15,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 BLOCK_ROWS = 1000
-# A text is handed over up to so many characters a token. The first window holds most texts' first tokens; where it
+# A text is handed over up to so many characters a token. The first number holds most texts' first tokens; where it
 # yields too few of them, the text is done again with the second, which bounds the work for a text of any size.
-WINDOWS = (8, 100)
+CHARACTERS_A_TOKEN = (8, 100)
 # Tokenizers without a limit call it 1e30, more than their own code can count to.
 UNLIMITED = 1 << 24
 
@@ -81,9 +81,9 @@ def _encode(
     parts = list(texts)
     encoded: dict[str, list[list[int]]] = {}
     rows = list(range(len(texts)))
-    for size in WINDOWS:
+    for size in CHARACTERS_A_TOKEN:
         for row in rows:
-            parts[row] = window(texts[row], size * max_length)
+            parts[row] = beginning(texts[row], size * max_length)
         for name, found in _call(tokenizer, [parts[row] for row in rows], max_length).items():
             kept = encoded.setdefault(name, [[]] * len(texts))
             for row, ids in zip(rows, found, strict=True):
@@ -109,11 +109,11 @@ def _call(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: 
     return {name: found[name] for name in ("input_ids", "token_type_ids") if name in found}
 
 
-def window(text: str, size: int) -> str:
+def beginning(text: str, size: int) -> str:
     """The start of a text, at most `size` characters, up to its last white space where there is some near the end.
 
     Example:
-        >>> window("salt and pepper", 10)
+        >>> beginning("salt and pepper", 10)
         'salt and'
     """
     if len(text) <= size:
@@ -121,6 +121,20 @@ def window(text: str, size: int) -> str:
     cut = text[: size + 1]
     near = max(cut.rfind(blank, size // 2) for blank in (" ", "\n", "\t"))
     return cut[:near] if near > 0 else cut[:size]
+
+
+def check_ids(labels: Sequence[int], num_labels: int) -> None:
+    """Refuse a row's labels that are not ids.
+
+    Raises:
+        ValueError: If an id repeats, is no whole number, or there is no such label.
+    """
+    whole = all(isinstance(i, int | np.integer) and 0 <= i < num_labels for i in labels)
+    if not whole or len(set(labels)) != len(labels):
+        raise ValueError(
+            f"labels: expected different ids below {num_labels}, found {list(labels)[:8]!r}. "
+            "Pass the ids of a row's labels, not one 0/1 a label."
+        )
 
 
 @dataclass
@@ -184,13 +198,7 @@ class MultiLabelCollator:
     def _multi_hot(self, labels: Sequence[Sequence[int]]) -> Tensor:
         dense = torch.zeros((len(labels), self.num_labels), dtype=torch.float32)  # (B, L)
         for row in labels:
-            if len(set(row)) != len(row) or not all(
-                isinstance(i, int | np.integer) and 0 <= i < self.num_labels for i in row
-            ):
-                raise ValueError(
-                    f"labels: expected different ids below {self.num_labels}, found {list(row)[:8]!r}. "
-                    "Pass the ids of a row's labels, not one 0/1 a label."
-                )
+            check_ids(row, self.num_labels)
         rows = np.repeat(np.arange(len(labels)), [len(row) for row in labels])
         columns = np.concatenate([np.asarray(row, dtype=np.int64) for row in labels])
         dense[torch.from_numpy(rows), torch.from_numpy(columns)] = 1.0

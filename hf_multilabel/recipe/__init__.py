@@ -1,7 +1,8 @@
 """Recipes: one YAML file a task, checked as a whole before anything runs.
 
     reading.py, overrides.py               YAML text -> plain values, each with its place
-    sections.py, training.py, peft.py      what every key may be (fields.py); json_schema.py puts them together
+    data.py, model.py, peft.py, loss.py, training.py, sections.py
+                                           what every key may be (fields.py); json_schema.py puts them together
     contracts.py, paths.py, secrets.py     values -> findings
     loading.py                             all of it -> Recipe
 

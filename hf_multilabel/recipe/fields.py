@@ -58,3 +58,6 @@ def _from_text(value: Any) -> Any:
 def _from_float(value: Any) -> Any:
     value = _from_text(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+POSITIVE = whole(ge=1)

@@ -8,17 +8,13 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from hf_multilabel.recipe.data import DataSection
 from hf_multilabel.recipe.fields import Section, contract_error
+from hf_multilabel.recipe.loss import LossSection
+from hf_multilabel.recipe.model import ModelSection
 from hf_multilabel.recipe.peft import PeftSection
 from hf_multilabel.recipe.secrets import show
-from hf_multilabel.recipe.sections import (
-    DataSection,
-    DecisionSection,
-    EvaluationSection,
-    HubSection,
-    LossSection,
-    ModelSection,
-)
+from hf_multilabel.recipe.sections import DecisionSection, EvaluationSection, HubSection
 from hf_multilabel.recipe.training import TrainingSection
 
 
@@ -41,6 +37,15 @@ class RecipeFile(Section):
                 f"random or prior beside model.head {self.model.head} with these head_kwargs, which no probe solves"
             )
             raise contract_error(("training.head_init", expected, "probe", "write head_init: prior"))
+        return self
+
+    @model_validator(mode="after")
+    def _windows_slide(self) -> RecipeFile:
+        windows = self.model.windows
+        if windows is not None and self.data.max_length <= windows.length:
+            expected = f"more than model.windows.length {windows.length}, or no window would ever slide"
+            fix = "raise it to the tokens to read of a text, or remove model.windows"
+            raise contract_error(("data.max_length", expected, show(self.data.max_length), fix))
         return self
 
     @model_validator(mode="after")

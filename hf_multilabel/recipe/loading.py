@@ -19,21 +19,17 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from hf_multilabel.assets import recipes_folder
 from hf_multilabel.errors import Finding, InputError, nearest, raise_findings
 from hf_multilabel.recipe.contracts import contract_findings
+from hf_multilabel.recipe.data import DataSection
 from hf_multilabel.recipe.fields import Section
 from hf_multilabel.recipe.json_schema import RecipeFile, schema
+from hf_multilabel.recipe.loss import LossSection
+from hf_multilabel.recipe.model import ModelSection
 from hf_multilabel.recipe.overrides import apply_override
 from hf_multilabel.recipe.paths import PathProblem, resolve_backbone, resolve_file, resolve_output, resolve_source
 from hf_multilabel.recipe.peft import PeftSection
 from hf_multilabel.recipe.reading import Document, Keys, read_file, reads_as_text
 from hf_multilabel.recipe.secrets import find_secrets, mask, show
-from hf_multilabel.recipe.sections import (
-    DataSection,
-    DecisionSection,
-    EvaluationSection,
-    HubSection,
-    LossSection,
-    ModelSection,
-)
+from hf_multilabel.recipe.sections import DecisionSection, EvaluationSection, HubSection
 
 # Lists whose items are label names: whatever looks like a number, a date or yes/no must be quoted.
 LABEL_KEYS: tuple[Keys, ...] = (("data", "labels"), ("data", "label_names"))

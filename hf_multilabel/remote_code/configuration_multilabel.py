@@ -9,6 +9,7 @@ from typing import Any
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from .decision_multilabel import check_decision, default_decision
+from .windows_multilabel import check_windows
 
 PROBLEM_TYPE = "multi_label_classification"
 # The loaders of a shipped folder find the classes by these names; they must equal files and classes beside this one.
@@ -34,12 +35,13 @@ class MultiLabelConfig(PreTrainedConfig):
         pooling: Key of `POOLINGS`.
         head: Key of `HEADS`.
         head_kwargs: Arguments of the head beyond its sizes.
+        windows: How texts longer than a window are divided, see `windows_multilabel`; None reads them in one piece.
         decision: How probabilities become label sets, see `decision_multilabel`; None means `default_decision()`.
         **kwargs: Fields of `PreTrainedConfig`, among them `id2label`; `label2id` follows from it.
 
     Raises:
         ValueError: If ids have a gap, label names repeat, `num_labels` contradicts them, or the decision belongs to
-            other labels.
+            other labels, or windows would leave tokens out.
     """
 
     model_type = "multilabel"
@@ -51,6 +53,7 @@ class MultiLabelConfig(PreTrainedConfig):
         pooling: str = "mean",
         head: str = "linear",
         head_kwargs: dict[str, Any] | None = None,
+        windows: dict[str, Any] | None = None,
         decision: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -59,6 +62,7 @@ class MultiLabelConfig(PreTrainedConfig):
         self.pooling = pooling
         self.head = head
         self.head_kwargs = dict(head_kwargs or {})
+        self.windows = None if windows is None else dict(windows)
         self.decision = default_decision() if decision is None else copy.deepcopy(decision)
         kwargs["problem_type"] = PROBLEM_TYPE
         kwargs.setdefault("custom_pipelines", copy.deepcopy(CUSTOM_PIPELINES))
@@ -69,6 +73,8 @@ class MultiLabelConfig(PreTrainedConfig):
             _check_labels(kwargs["id2label"], kwargs.get("num_labels"))
         super().__init__(**kwargs)
         self.validate_decision()
+        if self.windows is not None:
+            check_windows(self.windows)
 
     # the parent's, which compares all fields: as a dataclass this class would get one that ignores its own
     __eq__ = PreTrainedConfig.__eq__

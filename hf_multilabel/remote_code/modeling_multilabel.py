@@ -23,6 +23,7 @@ from .heads_base_multilabel import Head
 from .heads_multilabel import HEADS
 from .pipeline_multilabel import MultiLabelClassificationPipeline  # noqa: F401  (so that its file ships with a model)
 from .poolings_multilabel import POOLINGS
+from .windows_multilabel import AGGREGATIONS, cut_windows
 
 
 class MultiLabelPreTrainedModel(PreTrainedModel):
@@ -110,7 +111,7 @@ class MultiLabelForSequenceClassification(MultiLabelPreTrainedModel):
         """Logits, and plain binary cross-entropy where labels are given.
 
         Args:
-            input_ids: Token ids, (N, T).
+            input_ids: Token ids, (N, T). Texts longer than `config.windows.length` are judged window by window.
             attention_mask: 1 where a token is real, (N, T); all are if None.
             token_type_ids: (N, T); dropped where the backbone knows none.
             inputs_embeds: Token embeddings in place of `input_ids`, (N, T, E).
@@ -120,19 +121,34 @@ class MultiLabelForSequenceClassification(MultiLabelPreTrainedModel):
             return_dict: False returns a tuple.
 
         Returns:
-            loss (if labels), logits (N, L) in float32, hidden_states, attentions.
+            loss (if labels), logits (N, L) in float32, hidden_states, attentions; where texts were divided the last two
+            have a row for each window.
+
+        Raises:
+            ValueError: If texts longer than a window come as `inputs_embeds`.
         """
         given = input_ids if inputs_embeds is None else inputs_embeds
         if attention_mask is None:
             attention_mask = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)
+        cut = None if self.config.windows is None else cut_windows(attention_mask, self.config.windows)
+        if cut is not None:
+            if input_ids is None:
+                raise ValueError("inputs_embeds: expected input_ids of texts longer than a window. Shorten the texts.")
+            input_ids = cut.take(input_ids, self.config.backbone_config.pad_token_id or 0)
+            token_type_ids = None if token_type_ids is None else cut.take(token_type_ids, 0)
+            attention_mask = cut.mask
         inputs: dict[str, Any] = {"attention_mask": attention_mask}
         if self._takes_token_types:
             inputs["token_type_ids"] = token_type_ids
         optional = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         inputs.update({name: value for name, value in optional.items() if value is not None})
         encoded = self.backbone(input_ids=input_ids, inputs_embeds=inputs_embeds, return_dict=True, **inputs)
-        pooler_output = getattr(encoded, "pooler_output", None)
-        loss, logits = self.classify(encoded.last_hidden_state, attention_mask, labels, pooler_output)
+        logits = self.classify(encoded.last_hidden_state, attention_mask, getattr(encoded, "pooler_output", None))
+        if cut is not None:
+            logits = AGGREGATIONS[self.config.windows["aggregation"]](logits, cut.owner, len(given))
+        loss = None
+        if labels is not None:
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         output = SequenceClassifierOutput(
             loss=loss,
             logits=logits,
@@ -141,27 +157,21 @@ class MultiLabelForSequenceClassification(MultiLabelPreTrainedModel):
         )
         return output.to_tuple() if return_dict is False else output
 
-    def classify(
-        self, states: Tensor, mask: Tensor, labels: Tensor | None = None, pooler_output: Tensor | None = None
-    ) -> tuple[Tensor | None, Tensor]:
-        """Pooling, head and loss on states the backbone gave, in the precision of the head.
+    def classify(self, states: Tensor, mask: Tensor, pooler_output: Tensor | None = None) -> Tensor:
+        """Pooling and head on states the backbone gave, in the precision of the head.
 
         Args:
             states: Token states, (N, T, H).
             mask: 1 where a token is real, (N, T).
-            labels: 1 where the label holds, else 0, (N, L).
             pooler_output: What the backbone's own pooler gave, (N, H); None where there is none.
 
         Returns:
-            The loss (None without labels) and logits (N, L).
+            Logits, (N, L).
         """
         with torch.autocast(device_type=states.device.type, enabled=False):
             states = states.to(next(self.head.parameters()).dtype)
             pooled = None if self.pooling is None else self.pooling(states, mask, pooler_output)
-            logits = self.head(states, mask, pooled).float()
-            if labels is None:
-                return None, logits
-            return nn.functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype)), logits
+            return self.head(states, mask, pooled).float()
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Calibrated probabilities: (N, L) -> (N, L)."""
@@ -177,8 +187,8 @@ class MultiLabelForSequenceClassification(MultiLabelPreTrainedModel):
         return [[names[label] for label in row.nonzero().flatten().tolist()] for row in self.decide(logits).cpu()]
 
     def max_tokens(self) -> int | None:
-        """The longest input the backbone has positions for; None if nothing limits it."""
-        return count_positions(self.backbone)
+        """The longest input the model reads; None if nothing limits it, as where windows slide over the text."""
+        return count_positions(self.backbone) if self.config.windows is None else None
 
 
 def reads_pooler(config: MultiLabelConfig) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,14 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.data.remedies import with_synthetic
 from hf_multilabel.remote_code.poolings_multilabel import MeanPooling
+from hf_multilabel.training.adapters import trained_part
+from hf_multilabel.training.distributed import on_main
+from hf_multilabel.training.precision import autocast
+from hf_multilabel.training.scoring import head_features, score_dataset
+from hf_multilabel.training.trainer import MultiLabelTrainer
 
 # Labels solved together: bounds memory at N * CHUNK * 4 bytes beside the features.
 CHUNK = 256
@@ -143,3 +150,34 @@ def set_output(output: nn.Linear, weight: Tensor | None, bias: Tensor) -> None:
         if weight is not None:
             output.weight.copy_(weight)
         output.bias.copy_(bias)
+
+
+def start_labels(trainer: MultiLabelTrainer, data: MultiLabelData) -> None:
+    """Start the label queries of a head that asks for it at what the labels' names stand for."""
+    head = trained_part(trainer.model.head)
+    if head.label_init == "names":
+        head.init_label_queries(encode_names(trainer.model, trainer.processing_class, data.labels.names))
+
+
+def start_head(trainer: MultiLabelTrainer, data: MultiLabelData, balance: Mapping[str, Any] | None) -> None:
+    """Set the last layer as `training.head_init` says; the same on every process."""
+    args, model, rows = trainer.args, trainer.model, trainer.train_dataset
+    output = trained_part(model.head).output
+    if args.head_init == "random":
+        return
+    if args.head_init == "prior":
+        set_output(output, None, prior_bias(data.labels.counts, data.known_rows()))
+        return
+    # in the precision of training, which goes on from here
+    with autocast(args.precision, args.device.type):
+        features = score_dataset(
+            model,
+            rows,
+            trainer.data_collator,
+            batch_size=args.eval_batch_size,
+            function=head_features,
+            description="linear probe",
+        )
+    features, targets, unknown = with_synthetic(features, data, balance)
+    pos_weight = trainer.row_loss.weights.get("pos_weight")
+    set_output(output, *on_main(solve_probe, features, targets, args.probe_c, pos_weight, unknown))

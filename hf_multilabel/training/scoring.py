@@ -12,6 +12,8 @@ from datasets import Dataset
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from hf_multilabel.remote_code.windows_multilabel import cut_windows, mean_over_windows
+
 Batch = Mapping[str, Tensor]
 
 
@@ -22,7 +24,7 @@ def model_logits(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def head_features(model: nn.Module, batch: Batch) -> Tensor:
-    """What the last linear layer of the head was made for, of a batch, shape (N, D)."""
+    """What the last linear layer of the head was made for, of a batch, shape (N, D); of windows the mean."""
     seen: list[Tensor] = []
     # not the layer's own input: some heads use its rows one by one
     hook = model.head.register_forward_pre_hook(lambda head, inputs: seen.append(head.features(*inputs)))
@@ -30,7 +32,8 @@ def head_features(model: nn.Module, batch: Batch) -> Tensor:
         model_logits(model, batch)
     finally:
         hook.remove()
-    return seen[0]
+    cut = None if model.config.windows is None else cut_windows(batch["attention_mask"], model.config.windows)
+    return seen[0] if cut is None else mean_over_windows(seen[0], cut.owner, len(batch["attention_mask"]))
 
 
 def score_dataset(

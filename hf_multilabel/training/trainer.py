@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import EvalPrediction, Trainer
 
 from hf_multilabel.console import show
-from hf_multilabel.data.batching import MultiLabelCollator
+from hf_multilabel.data.batching import MultiLabelCollator, check_ids
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.losses.binary import bce
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
@@ -229,7 +229,7 @@ class MultiLabelTrainer(Trainer):
         if whole and (args.head_learning_rate is not None or args.layerwise_decay != 1.0):
             raise ValueError(
                 f"training.optim: expected an optimizer that takes parameter groups, for head_learning_rate and "
-                f"layerwise_decay are set, found {str(args.optim)!r}. Remove those two or choose adamw_torch."
+                f"layerwise_decay are set, found {args.optim.value!r}. Remove those two or choose adamw_torch."
             )
         return whole
 
@@ -258,6 +258,7 @@ class MultiLabelTrainer(Trainer):
         counts = {name: np.zeros(len(self.model.config.id2label)) for name in ("labels", "unknown")}
         for name in counts.keys() & set(self.train_dataset.column_names):
             for labels in self.train_dataset[name]:
+                check_ids(labels, len(counts[name]))
                 counts[name][labels] += 1
         return counts["labels"] / np.maximum(len(self.train_dataset) - counts["unknown"], 1)
 

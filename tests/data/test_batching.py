@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from hf_multilabel.backbones import Backbone
-from hf_multilabel.data.batching import MultiLabelCollator, tokenize, window
+from hf_multilabel.data.batching import MultiLabelCollator, beginning, tokenize
 
 LONG = " ".join(f"word{i % 7} and more" for i in range(2000))
 
@@ -106,8 +106,8 @@ def test_tokenizers_that_keep_the_end_are_refused(tokenizer, monkeypatch: pytest
         ("x" * 20, 8, "x" * 8),
     ],
 )
-def test_windows_end_at_white_space(text: str, size: int, expected: str) -> None:
-    assert window(text, size) == expected
+def test_beginnings_end_at_white_space(text: str, size: int, expected: str) -> None:
+    assert beginning(text, size) == expected
 
 
 def test_batches_are_padded_and_dense(tokenizer) -> None:

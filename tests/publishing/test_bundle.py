@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_multilabel import remote_code
 from hf_multilabel.errors import EnvironmentFault, InputError
 from hf_multilabel.publishing.bundle import (
     MANIFEST,
@@ -20,14 +21,9 @@ from hf_multilabel.publishing.bundle import (
     write_bundle,
 )
 
-SHIPPED = {
-    "configuration_multilabel.py",
-    "decision_multilabel.py",
-    "heads_multilabel.py",
-    "modeling_multilabel.py",
-    "pipeline_multilabel.py",
-    "poolings_multilabel.py",
-}
+# the code that loads a model: whatever lies in the folder that ships, and the files that loading can't do without
+SHIPPED = {path.name for path in Path(remote_code.__file__).parent.glob("*_multilabel.py")}
+assert {"configuration_multilabel.py", "modeling_multilabel.py", "pipeline_multilabel.py"} <= SHIPPED
 WHOLE = SHIPPED | {
     "README.md",
     "config.json",

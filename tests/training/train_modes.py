@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset
 from safetensors.torch import save_file
@@ -53,3 +54,4 @@ def build(plan: dict, folder: Path, peft: dict | None, values: dict) -> MultiLab
 
 if __name__ == "__main__":
     main(json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
+    PartialState().destroy_process_group()

@@ -1,0 +1,119 @@
+"""What a run leaves to its users: the bundle with its card, proved, moved in and pushed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_multilabel.backbones import Backbone
+from hf_multilabel.console import note
+from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.evaluation.metrics import per_label_table
+from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
+from hf_multilabel.publishing.card import CardFacts, render_card
+from hf_multilabel.publishing.hub import push_bundle
+from hf_multilabel.publishing.proof import prove_bundle
+from hf_multilabel.publishing.reproduction import score_texts
+from hf_multilabel.recipe import Recipe
+from hf_multilabel.remote_code.decision_multilabel import decide, decide_probabilities, probabilities
+from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
+
+PROOF_ROWS = 64
+
+
+def publish(
+    recipe: Recipe,
+    folder: Path,
+    model: MultiLabelForSequenceClassification,
+    backbone: Backbone,
+    data: MultiLabelData,
+    scores: dict[str, np.ndarray],
+    metrics: dict[str, Any],
+    files: dict[str, str | bytes],
+) -> None:
+    """Stage the bundle, prove it, move it in, push it. Runs on the main process."""
+    split = "test" if "test" in scores else "validation"
+    note(f"writing and proving {folder}")
+    staging = stage_bundle(
+        folder,
+        model=model.cpu(),
+        tokenizer=backbone.tokenizer,
+        files={
+            "recipe.yaml": recipe.dump(),
+            "metrics.json": json.dumps(metrics, indent=1) + "\n",
+            **files,
+        },
+        card=render_card(card_facts(recipe, model, backbone, data, scores, metrics)),
+    )
+    texts = data.splits[split]["text"][:PROOF_ROWS]
+    logits = score_texts(model, backbone.tokenizer, texts, recipe.data.max_length, 16)
+    predictions = decide(logits, model.config.decision).numpy()
+    proof = prove_bundle(staging, texts, logits.numpy(), predictions, recipe.data.max_length, 16)
+    publish_staged(staging, proof=proof)
+    note(f"proved: {proof['rows']} texts give the same label sets in a process without hf_multilabel")
+    note(f"done: {folder}")
+    if recipe.hub.repo_id:
+        url = push_bundle(
+            folder,
+            recipe.hub.repo_id,
+            private=recipe.hub.private,
+            revision=recipe.hub.revision,
+            commit_message=recipe.hub.commit_message,
+        )
+        note(f"pushed: {url}")
+
+
+def card_facts(
+    recipe: Recipe,
+    model: MultiLabelForSequenceClassification,
+    backbone: Backbone,
+    data: MultiLabelData,
+    scores: dict[str, np.ndarray],
+    metrics: dict[str, Any],
+) -> CardFacts:
+    """What the model card says of this run."""
+    split = "test" if "test" in scores else "validation"
+    probs = probabilities(torch.from_numpy(scores[split]), model.config.decision)
+    decided = decide_probabilities(probs, model.config.decision).numpy()
+    adapters = f" with {recipe.peft.method} adapters merged into it" if recipe.peft.method else ""
+    encoder = f"{backbone.config.model_type} encoder{adapters}"
+    windows = model.config.windows
+    read = f"windows of {windows['length']} tokens ({windows['aggregation']}), " if windows else ""
+    pooling = "" if model.pooling is None else f"{recipe.model.pooling} pooling, "
+    return CardFacts(
+        name=recipe.hub.repo_id.split("/")[-1] if recipe.hub.repo_id else recipe.name,
+        labels=data.labels.names,
+        metrics={name: metrics[name] for name in scores},
+        decision=model.config.decision,
+        max_length=recipe.data.max_length,
+        per_label=per_label_table(
+            data.labels.names, probs.numpy(), decided, data.label_matrix(split), model.config.decision["thresholds"]
+        ),
+        repo_id=recipe.hub.repo_id,
+        folder=shown_path(recipe.training["output_dir"]),
+        base_model=backbone.hub_id,
+        architecture=f"{encoder}, {read}{pooling}{recipe.model.head} head",
+        dataset=Path(recipe.data.source).name,
+        dataset_id=recipe.hub.datasets[0] if recipe.hub.datasets else None,
+        license=recipe.hub.license,
+        languages=[recipe.hub.language] if isinstance(recipe.hub.language, str) else recipe.hub.language or [],
+        examples=recipe.hub.examples,
+        data=metrics["data"],
+        tags=recipe.hub.tags,
+        recipe=recipe.dump(),
+        environment={
+            "device": metrics["training"]["device"],
+            "processes": str(metrics["training"]["num_processes"]),
+            **metrics["training"]["libraries"],
+        },
+    )
+
+
+def shown_path(path: str) -> str:
+    """A path as others may read it: relative to the working folder, or only its name."""
+    found = Path(path)
+    return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else found.name
