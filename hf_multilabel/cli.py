@@ -1,4 +1,4 @@
-"""The commands: train, evaluate, predict, inspect, push.
+"""The commands: train, evaluate, tune, predict, inspect, push.
 
 Exit codes: 0 done; 2 bad input, nothing written; 3 the machine, the network or a stored file failed; 130 interrupted;
 1 is a bug of ours.
@@ -97,25 +97,66 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="Which rows of DATA: train, validation or test. A single file is all one split.")
     ] = "test",
+    other: Annotated[
+        str | None,
+        typer.Option("--compare", help="Another model: is it better on the same rows, and on which labels?"),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="Write the metrics as JSON there, too.")] = None,
     batch_size: BatchSize = 32,
 ) -> None:
-    """Measure a finished model, at a cut of 0.5 and at its own decision.
+    """Measure a finished model, at a cut of 0.5 and at its own decision, or compare it with another one.
 
     Columns are read as the model's recipe says; labels are matched by name, in whatever order DATA has them. Example:
     [bold]hf-multilabel evaluate runs/toxic new_comments.csv data.text=comment[/bold]
     """
-    from hf_multilabel.console import results_table, show
+    from hf_multilabel.console import compared_labels_table, comparison_table, results_table, show
+    from hf_multilabel.measurement import compare
     from hf_multilabel.measurement import evaluate as evaluate_model
     from hf_multilabel.prediction import check_output
 
     check_output(output)
-    if data is not None and "=" in data and not Path(data).exists():
-        overrides, data = [data, *(overrides or [])], None
-    found = evaluate_model(model, data, overrides or [], split=split, batch_size=batch_size)
-    show(results_table({split: found}))
+    overrides, data = sort_arguments(data, overrides)
+    if other is None:
+        found = evaluate_model(model, data, overrides, split=split, batch_size=batch_size)
+        show(results_table({split: found}))
+    else:
+        found = compare(model, other, data, overrides, split=split, batch_size=batch_size)
+        show(comparison_table(model, other, found["metrics"]))
+        show(compared_labels_table(found["labels"]))
     if output is not None:
         output.write_text(json.dumps({split: found}, indent=1) + "\n", encoding="utf-8")
+
+
+@app.command()
+def tune(
+    model: Annotated[str, typer.Argument(help="A run's folder, for instance runs/quickstart.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(help="Rows it was not trained on: a file, folder or Hub dataset; without it the run's own."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Other settings, for instance decision.empty=at_least_one.", metavar="[decision.key=value]..."
+        ),
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="What the cuts are chosen for: balanced, micro_f1, precision_at_least, ...")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Which rows of DATA: validation, or train of other data. A single file is used whole.")
+    ] = "validation",
+    batch_size: BatchSize = 32,
+) -> None:
+    """Fit the decision of a finished model again, without training, and rewrite only that: weights stay as they are.
+
+    Settings that are not given are those of the model's recipe. Results in metrics.json and the card are measured
+    again. Example: [bold]hf-multilabel tune runs/toxic labelled.csv --objective micro_f1[/bold]
+    """
+    from hf_multilabel.tuning import tune as tune_model
+
+    overrides, data = sort_arguments(data, overrides)
+    tune_model(model, data, overrides, objective=objective, split=split, batch_size=batch_size)
 
 
 @app.command()
@@ -138,15 +179,39 @@ def predict(
         Path | None, typer.Option(help="Write there instead of to stdout; .csv or .jsonl chooses the format.")
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="jsonl (default) or csv.")] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another cut: a number for all labels, or LABEL=NUMBER for one; repeat it.",
+            metavar="NUMBER|LABEL=NUMBER",
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(help="So many labels a text, the most probable; with --threshold at most so many.", min=1),
+    ] = None,
+    min_labels: Annotated[int | None, typer.Option(help="Fewest labels a text gets.", min=0)] = None,
+    max_labels: Annotated[int | None, typer.Option(help="Most labels a text gets.", min=1)] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="fixed: a cut of 0.5 for all labels. Others need labelled rows: see tune.")
+    ] = None,
     batch_size: BatchSize = 32,
 ) -> None:
     """Stream texts in and label sets out, in constant memory.
 
-    Example: [bold]echo "Where is my order?" | hf-multilabel predict runs/quickstart -[/bold]
+    The model's own decision makes the label sets, unless you say otherwise. Example:
+    [bold]echo "Where is my order?" | hf-multilabel predict runs/quickstart -[/bold]
     """
-    from hf_multilabel.prediction import predict_file
+    from hf_multilabel.prediction import predict_file, read_overrides
 
-    predict_file(model, source, text=text, row_id=row_id, output=output, form=form, batch_size=batch_size)
+    settings = read_overrides(threshold or [], objective) | {
+        "top_k": top_k,
+        "min_labels": min_labels,
+        "max_labels": max_labels,
+    }
+    predict_file(
+        model, source, text=text, row_id=row_id, output=output, form=form, batch_size=batch_size, decision=settings
+    )
 
 
 @app.command()
@@ -180,6 +245,13 @@ def push(
     from hf_multilabel.publishing.hub import push_bundle
 
     typer.echo(push_bundle(folder, repo_id, private=private, revision=revision, commit_message=message))
+
+
+def sort_arguments(data: str | None, overrides: list[str] | None) -> tuple[list[str], str | None]:
+    """DATA may be left out: what looks like a change to the recipe and is no file is one."""
+    if data is not None and "=" in data and not Path(data).exists():
+        return [data, *(overrides or [])], None
+    return overrides or [], data
 
 
 def main(arguments: list[str] | None = None) -> None:

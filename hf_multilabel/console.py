@@ -24,6 +24,8 @@ SHOWN_METRICS = (
     "recall_at_5",
     "ndcg_at_5",
 )
+# Those of them that stand with their 95% confidence intervals.
+SHOWN_INTERVALS = ("micro_f1", "macro_f1")
 
 console = Console(stderr=True, highlight=False)
 
@@ -40,11 +42,12 @@ def show(table: Table) -> None:
         console.print(table)
 
 
-def results_table(results: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> Table:
+def results_table(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
     """Splits and decisions side by side: fixed 0.5 beside the tuned one.
 
     Args:
-        results: split -> decision (`fixed`, `tuned`) -> metric -> value.
+        results: split -> decision (`fixed`, `tuned`) -> metric -> value; where a decision has `intervals`, the metrics
+            of `SHOWN_INTERVALS` stand with theirs.
     """
     table = Table(
         title="Results: a cut of 0.5 for all labels (fixed) beside the fitted decision (tuned)", title_justify="left"
@@ -54,9 +57,57 @@ def results_table(results: Mapping[str, Mapping[str, Mapping[str, float | None]]
     for split, decision in columns:
         table.add_column(f"{split}\n{decision}", justify="right")
     for metric in SHOWN_METRICS:
-        values = [results[split][decision].get(metric) for split, decision in columns]
-        if any(value is not None for value in values):
-            table.add_row(metric, *("-" if value is None else f"{value:.4f}" for value in values))
+        cells = [_cell(results[split][decision], metric) for split, decision in columns]
+        if any(cell != "-" for cell in cells):
+            table.add_row(metric, *cells)
+    return table
+
+
+def _cell(found: Mapping[str, Any], metric: str) -> str:
+    if found.get(metric) is None:
+        return "-"
+    interval = found.get("intervals", {}).get(metric) if metric in SHOWN_INTERVALS else None
+    ends = "" if interval is None else f" \\[{interval[0]:.3f}, {interval[1]:.3f}]"
+    return f"{found[metric]:.4f}{ends}"
+
+
+def comparison_table(first: str, second: str, differences: Mapping[str, Mapping[str, float]]) -> Table:
+    """Two models on the same rows: values, their difference with its interval, and the chance of it without one.
+
+    Args:
+        first: The model to compare with.
+        second: The model that may be better.
+        differences: Metric to the values of a `Difference`; shown are `SHOWN_METRICS`.
+    """
+    title = f"1: {first}\n2: {second}\nDifference: 2 - 1, with its 95% interval on rows drawn like these"
+    table = Table(title=escape(title), title_justify="left")
+    for name in ("metric", "1", "2", "difference", "p"):
+        table.add_column(name, justify="left" if name == "metric" else "right")
+    for metric in SHOWN_METRICS:
+        if found := differences.get(metric):
+            span = f"{found['difference']:+.4f} \\[{found['low']:+.3f}, {found['high']:+.3f}]"
+            values = (f"{found['first']:.4f}", f"{found['second']:.4f}")
+            table.add_row(metric, *values, span, f"{found['p_value']:.3f}")
+    return table
+
+
+def compared_labels_table(lines: Sequence[Mapping[str, Any]], shown: int = 10) -> Table:
+    """Labels on which two models differ most surely.
+
+    Args:
+        lines: As `evaluation.comparison.compare_labels` gives them.
+        shown: Labels at most.
+    """
+    differing = [line for line in lines if line["only_first"] or line["only_second"]]
+    sure = sum(line["p_corrected"] < 0.05 for line in lines)
+    title = f"Labels: decided differently on {len(differing):,} of {len(lines):,}, significantly on {sure:,}"
+    table = Table(title=title, title_justify="left")
+    for name in ("label", "support", "F1 of 1", "F1 of 2", "right only in 1", "only in 2", "p, corrected"):
+        table.add_column(name, justify="left" if name == "label" else "right")
+    for line in sorted(differing, key=lambda line: line["p_value"])[:shown]:
+        counts = (f"{line['only_first']:,}", f"{line['only_second']:,}")
+        scores = (f"{line['first_f1']:.4f}", f"{line['second_f1']:.4f}")
+        table.add_row(escape(line["label"]), f"{line['support']:,}", *scores, *counts, f"{line['p_corrected']:.3f}")
     return table
 
 

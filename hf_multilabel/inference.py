@@ -3,51 +3,110 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HTTPError
 from safetensors import SafetensorError
 from scipy.sparse import csr_matrix
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from hf_multilabel.console import note
 from hf_multilabel.data.batching import CHARACTERS_A_TOKEN, MultiLabelCollator, beginning, tokenize
 from hf_multilabel.data.labels import LabelSpace
 from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.decisions.top_decision import decide_top
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
-from hf_multilabel.evaluation.metrics import evaluate_predictions
+from hf_multilabel.evaluation.intervals import confidence_intervals
+from hf_multilabel.evaluation.keeping import RankedScores
+from hf_multilabel.evaluation.metrics import evaluate_outcome
+from hf_multilabel.evaluation.outcomes import Outcome
+from hf_multilabel.evaluation.top_outcome import TopOutcome
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities, default_decision, probabilities
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
-from hf_multilabel.training.scoring import score_dataset
+from hf_multilabel.training.scoring import score_split
 
 # Texts read ahead and sorted by length: enough to pad little, few enough to stream.
 READ_AHEAD = 1024
 
 
+def judge(
+    scores: np.ndarray | RankedScores,
+    targets: csr_matrix,
+    decision: Mapping[str, Any],
+    label_counts: Sequence[int] | None = None,
+    rows: int | None = None,
+) -> Outcome:
+    """What a decision makes of the scores of a split, beside the truth.
+
+    Args:
+        scores: Logits, (N, L), or what was kept of the probabilities that the decision's calibration gives.
+        targets: True where the label holds, (N, L).
+        decision: As stored in config.json.
+        label_counts: Training rows of each label, (L,).
+        rows: Training rows, beside `label_counts`.
+    """
+    rule = dict(decision)
+    if not isinstance(scores, RankedScores):
+        probs = probabilities(torch.from_numpy(scores), rule)
+        return Outcome(probs.numpy(), decide_probabilities(probs, rule).numpy(), targets, label_counts, rows)
+    predicted, unsettled = decide_top(scores.top, rule)
+    return TopOutcome(scores, predicted, targets, label_counts, rows, unsettled=len(unsettled))
+
+
 def measure(
-    logits: np.ndarray, targets: csr_matrix, decision: Mapping[str, Any], k: Iterable[int] = (1, 3, 5)
-) -> dict[str, dict[str, float]]:
+    scores: np.ndarray | RankedScores,
+    targets: csr_matrix,
+    decision: Mapping[str, Any],
+    k: Iterable[int] = (1, 3, 5),
+    label_counts: Sequence[int] | None = None,
+    rows: int | None = None,
+    intervals: bool = False,
+    calibrated: RankedScores | None = None,
+) -> dict[str, dict[str, Any]]:
     """Metrics at a fixed cut of 0.5 and at a decision, side by side.
 
     Args:
-        logits: Shape (N, L).
+        scores: Logits, shape (N, L), or what was kept of the uncalibrated probabilities: then metrics that need all
+            scores of a label are left out.
         targets: True where the label holds, shape (N, L).
         decision: As stored in config.json.
         k: Cut-offs of the ranking metrics.
+        label_counts: Training rows of each label, shape (L,); None leaves out the metrics that need them.
+        rows: Training rows, beside `label_counts`.
+        intervals: Also give 95% confidence intervals at the decision.
+        calibrated: What was kept of the calibrated probabilities, where the decision calibrates and `scores` are kept.
 
     Returns:
-        `fixed` and `tuned`, each from metric name to value.
+        `fixed` and `tuned`, each from metric name to value; `tuned` has `intervals`, from metric name to [low, high].
+
+    Raises:
+        ValueError: If `calibrated` is missing.
     """
-    found = {}
+    if isinstance(scores, RankedScores) and decision["calibration"] is not None and calibrated is None:
+        raise ValueError("calibrated: expected what was kept of the calibrated scores, found None. Score again.")
+    found: dict[str, dict[str, Any]] = {}
     for name, rule in (("fixed", default_decision()), ("tuned", dict(decision))):
-        probs = probabilities(torch.from_numpy(logits), rule)
-        predicted = decide_probabilities(probs, rule).numpy()
-        found[name] = evaluate_predictions(probs.numpy(), predicted, targets, k=tuple(k))
+        used = scores if name == "fixed" or calibrated is None else calibrated
+        outcome = judge(used, targets, rule, label_counts, rows)
+        found[name] = evaluate_outcome(outcome, tuple(k))
+        if isinstance(outcome, TopOutcome):
+            found[name]["rows_unsettled"] = outcome.unsettled
+            if outcome.unsettled:
+                note(
+                    f"warning: {outcome.unsettled:,} of {outcome.rows:,} texts may get other labels than the scores "
+                    f"kept of them show ({name}). Raise evaluation.keep_scores."
+                )
+        if intervals and name == "tuned":
+            bounds = confidence_intervals(outcome, k=tuple(k))
+            found[name]["intervals"] = {metric: list(ends) for metric, ends in bounds.items()}
     return found
 
 
@@ -201,7 +260,15 @@ class FinishedModel:
         decided = decide_probabilities(torch.from_numpy(probs), self.model.config.decision).numpy()
         return probs, decided
 
-    def evaluate(self, data: MultiLabelData, split: str, batch_size: int = 32, k: Iterable[int] = (1, 3, 5)) -> dict:
+    def evaluate(
+        self,
+        data: MultiLabelData,
+        split: str,
+        batch_size: int = 32,
+        k: Iterable[int] = (1, 3, 5),
+        intervals: bool = False,
+        keep: int | None = None,
+    ) -> dict:
         """Metrics of one split, at 0.5 and at the stored decision.
 
         Args:
@@ -209,7 +276,42 @@ class FinishedModel:
             split: Its name in `data.splits`.
             batch_size: Rows of one forward pass.
             k: Cut-offs of the ranking metrics.
+            intervals: Also give 95% confidence intervals at the decision.
+            keep: See `training.scoring.score_split`.
+
+        Cost: One forward pass a row; a second one where scores are kept in part and the decision calibrates them.
         """
-        dataset, _ = tokenize(data.splits[split], self.tokenizer, self.tokenizer.model_max_length)
-        logits = score_dataset(self.model, dataset, self.collator, batch_size=batch_size, description=split)
-        return measure(logits, data.label_matrix(split), self.model.config.decision, k)
+        targets, decision = data.label_matrix(split), self.model.config.decision
+        score = self.scorer(data.splits[split], targets, keep, batch_size, split)
+        scores, calibrated = score(), None
+        if isinstance(scores, RankedScores) and decision["calibration"] is not None:
+            calibrated = score(calibration=decision["calibration"])
+        return measure(scores, targets, decision, k, intervals=intervals, calibrated=calibrated)
+
+    def scorer(
+        self, rows: Dataset, targets: csr_matrix, keep: int | None, batch_size: int, description: str
+    ) -> Callable[..., np.ndarray | RankedScores]:
+        """A function that scores these rows: without arguments, or with a `calibration` where scores are kept in part.
+
+        Args:
+            rows: With `text` and `labels`.
+            targets: True label sets in the model's order, (N, L).
+            keep: See `training.scoring.score_split`.
+            batch_size: Rows of one forward pass.
+            description: Beside the progress bar.
+        """
+        dataset, _ = tokenize(rows, self.tokenizer, self.tokenizer.model_max_length)
+        return partial(
+            score_split, self.model, dataset, self.collator, targets, keep,
+            batch_size=batch_size, description=description,
+        )  # fmt: skip
+
+    def outcome(
+        self, rows: Dataset, targets: csr_matrix, keep: int | None, batch_size: int, description: str
+    ) -> Outcome:
+        """What the stored decision makes of some rows, beside the truth; arguments as of `scorer`."""
+        score, decision = self.scorer(rows, targets, keep, batch_size, description), self.model.config.decision
+        scores = score()
+        if isinstance(scores, RankedScores) and decision["calibration"] is not None:
+            scores = score(calibration=decision["calibration"])
+        return judge(scores, targets, decision)

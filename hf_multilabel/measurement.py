@@ -1,23 +1,33 @@
-"""Measure a finished model on a dataset; its recipe says how the data are read."""
+"""Measure a finished model on a dataset, alone or beside another; its recipe says how the data are read."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from hf_multilabel.console import note
-from hf_multilabel.data.loading import load_data
+from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.decisions.thresholds import hash_rows
 from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.evaluation.comparison import compare_labels, compare_runs
+from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.runs import known_sources
 
+# How texts are prepared, which belongs to a model; the other keys of `data` say what the files hold.
+PREPARATION = ("text_separator", "strip_html")
+SHOWN = 5
+
 
 def evaluate(
     model: str, source: str | None, overrides: Sequence[str] = (), *, split: str = "test", batch_size: int = 32
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Measure a finished model on a dataset, at 0.5 and at its own decision.
 
     Args:
@@ -28,29 +38,148 @@ def evaluate(
         batch_size: Texts of one forward pass.
 
     Returns:
-        `fixed` and `tuned`, each from metric name to value.
+        `fixed` and `tuned`, each from metric name to value; `tuned` may have `intervals`, from name to [low, high].
 
     Raises:
         InputError: If model or data are not as expected.
     """
     finished = FinishedModel.load(model)
-    recipe = recipe_of(finished, [*([] if source is None else [f"data.source={json.dumps(source)}"]), *overrides])
-    arguments = recipe.data.load_arguments() | {"known_labels": finished.labels}
-    if source is not None:
-        # what was brought is measured whole, unless it was said otherwise
-        whole = {"max_rows": None, "validation_size": 0, "test_size": 0}
-        arguments |= {key: v for key, v in whole.items() if not any(o.startswith(f"data.{key}") for o in overrides)}
-    data = load_data(**arguments)
-    if split not in data.splits:
-        found = f"expected a {split} split, found {', '.join(data.splits)}"
-        raise InputError(Finding("C106", recipe.data.source, found, "give --split"))
+    recipe, data = load_rows(finished, source, overrides)
+    check_split(recipe, data, split)
     note(f"measuring {len(data.splits[split]):,} rows of {split}")
-    found = finished.evaluate(data, split, batch_size, recipe.evaluation.k)
-    decision = finished.model.config.decision
-    if decision["fitted_on"] and decision.get("rows_sha256") == hash_rows(data.splits[split]["text"]):
+    found = finished.evaluate(
+        data, split, batch_size, recipe.evaluation.k, recipe.evaluation.intervals, recipe.evaluation.keep_scores
+    )
+    if was_fitted_on(finished, data.splits[split]["text"]):
         note("warning: the decision was fitted on these very rows: its scores here are optimistic, and not shown")
         del found["tuned"]
     return found
+
+
+def compare(
+    model: str,
+    other: str,
+    source: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    split: str = "test",
+    batch_size: int = 32,
+) -> dict[str, Any]:
+    """Compare two finished models on the same rows, each with its own decision; labels are matched by name.
+
+    Args:
+        model: Folder or Hub id; its recipe says how the data are read.
+        other: The model that may be better.
+        source: As for `evaluate`.
+        overrides: As for `evaluate`.
+        split: The rows to compare on.
+        batch_size: Texts of one forward pass.
+
+    Returns:
+        `rows`; `metrics`, from name to the values of a `Difference`; `labels`, the lines of `compare_labels`.
+
+    Raises:
+        InputError: If models or data are not as expected, the label sets differ, or one of the decisions was fitted on
+            these rows.
+    """
+    first, second = FinishedModel.load(model), FinishedModel.load(other)
+    check_same_labels(first, second)
+    recipe, data = load_rows(first, source, overrides)
+    check_split(recipe, data, split)
+    theirs = recipe_of(second, ["data.source=."]).data
+    prepared = {key: getattr(theirs, key) for key in PREPARATION}
+    as_read = prepared == {key: getattr(recipe.data, key) for key in PREPARATION}
+    read = data if as_read else load_rows(first, source, overrides, **prepared)[1]
+    for finished, rows in ((first, data), (second, read)):
+        if was_fitted_on(finished, rows.splits[split]["text"]):
+            found = f"expected rows that no decision was fitted on, found those of {finished.name}"
+            raise InputError(
+                Finding("C111", f"{recipe.data.source}:{split}", found, "give other rows, or --split test")
+            )
+    note(f"comparing on {len(data.splits[split]):,} rows of {split}")
+    keep = recipe.evaluation.keep_scores
+    outcomes = (
+        first.outcome(data.splits[split], data.label_matrix(split), keep, batch_size, first.name),
+        outcome_in_order(second, read, split, keep, batch_size),
+    )
+    metrics = compare_runs(*outcomes, k=tuple(recipe.evaluation.k))
+    return {
+        "rows": len(data.splits[split]),
+        "metrics": {name: asdict(difference) for name, difference in metrics.items()},
+        "labels": compare_labels(*outcomes, data.labels.names),
+    }
+
+
+def check_same_labels(first: FinishedModel, second: FinishedModel) -> None:
+    """Refuse models of different labels.
+
+    Raises:
+        InputError: Naming labels that only one of them has.
+    """
+    ours, theirs = first.labels.names, second.labels.names
+    findings = []
+    for finished, only in ((first, sorted(set(ours) - set(theirs))), (second, sorted(set(theirs) - set(ours)))):
+        if only:
+            more = f" and {len(only) - SHOWN} more" if len(only) > SHOWN else ""
+            what = f"expected labels of both models, found {', '.join(map(repr, only[:SHOWN]))}{more} in this one alone"
+            findings.append(Finding("C110", finished.name, what, "compare models of the same labels"))
+    if findings:
+        raise InputError(findings)
+
+
+def outcome_in_order(
+    finished: FinishedModel, data: MultiLabelData, split: str, keep: int | None, batch_size: int
+) -> Outcome:
+    """The outcome of a model with its columns in the label order of the data, whatever its own is."""
+    targets, rows = data.label_matrix(split), data.splits[split]
+    ids = {name: number for number, name in enumerate(data.labels.names)}
+    order = np.array([ids[name] for name in finished.labels.names])  # its column -> that of the data
+    if (order == np.arange(len(order))).all():
+        return finished.outcome(rows, targets, keep, batch_size, finished.name)
+    # scores kept in part would have to be sorted anew: all of them are kept
+    found = finished.outcome(rows, targets[:, order], len(order), batch_size, finished.name)
+    back = np.argsort(order)
+    return Outcome(found.probs[:, back], found.predictions[:, back], targets)
+
+
+def load_rows(
+    finished: FinishedModel, source: str | None, overrides: Sequence[str] = (), **arguments: Any
+) -> tuple[Recipe, MultiLabelData]:
+    """A model's recipe with overrides, and the data it describes or others in their form, labels matched by name.
+
+    Args:
+        finished: The model.
+        source: As for `evaluate`.
+        overrides: As for `evaluate`.
+        **arguments: Of `load_data`, before those of the recipe.
+
+    Raises:
+        InputError: If the data are not as expected.
+    """
+    recipe = recipe_of(finished, [*([] if source is None else [f"data.source={json.dumps(source)}"]), *overrides])
+    given = recipe.data.load_arguments() | {"known_labels": finished.labels} | arguments
+    if source is not None:
+        # what was brought is used whole, unless it was said otherwise
+        whole = {"max_rows": None, "validation_size": 0, "test_size": 0}
+        given |= {key: v for key, v in whole.items() if not any(o.startswith(f"data.{key}") for o in overrides)}
+    return recipe, load_data(**given)
+
+
+def check_split(recipe: Recipe, data: MultiLabelData, split: str) -> None:
+    """Refuse a split that the data do not have.
+
+    Raises:
+        InputError: Naming those that they have.
+    """
+    if split not in data.splits:
+        found = f"expected a {split} split, found {', '.join(data.splits)}"
+        raise InputError(Finding("C106", recipe.data.source, found, "give --split"))
+
+
+def was_fitted_on(finished: FinishedModel, texts: Sequence[str]) -> bool:
+    """Whether a model's decision was fitted on these very rows: its scores there are optimistic."""
+    decision = finished.model.config.decision
+    return bool(decision["fitted_on"]) and decision.get("rows_sha256") == hash_rows(texts)
 
 
 def recipe_of(finished: FinishedModel, overrides: Sequence[str]) -> Recipe:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm.auto import tqdm
 
 from hf_multilabel.data.loading import read_texts
+from hf_multilabel.decisions.overrides import override_decision
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import READ_AHEAD, FinishedModel
 from hf_multilabel.measurement import recipe_of
@@ -34,6 +36,7 @@ def predict_file(
     output: Path | None = None,
     form: str | None = None,
     batch_size: int = 32,
+    decision: Mapping[str, Any] | None = None,
 ) -> None:
     """Predict the label set of every text of a source, in constant memory.
 
@@ -45,15 +48,17 @@ def predict_file(
         output: File to write, replaced when all is predicted; None writes to stdout.
         form: `jsonl` or `csv`; None takes the output's ending, or jsonl.
         batch_size: Texts of one forward pass.
+        decision: What differs from the stored decision, as arguments of `override_decision`; None values do not count.
 
     Raises:
-        InputError: If model, source or format are wrong; an output that was there is untouched.
+        InputError: If model, source, format or decision are wrong; an output that was there is untouched.
     """
     form = form or ("csv" if output is not None and output.suffix == ".csv" else "jsonl")
     if form not in FORMATS:
         raise InputError(Finding("C201", "--format", f"expected {' or '.join(FORMATS)}, found {form!r}", "choose one"))
     check_output(output)
     finished = FinishedModel.load(model)
+    finished.model.config.decision = another_decision(finished, decision or {})
     # as in training: what was joined and stripped there must be here
     read = recipe_of(finished, ["data.source=."]).data
     rows = read_texts(
@@ -75,6 +80,59 @@ def predict_file(
     predictions = finished.predict(tqdm(rows, desc="texts", unit="", disable=None), batch_size, read_ahead)
     with open_output(output) as stream:
         (write_csv if form == "csv" else write_jsonl)(stream, predictions)
+
+
+def another_decision(finished: FinishedModel, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored decision with these settings.
+
+    Raises:
+        InputError: If they do not fit the model's labels or each other.
+    """
+    stored = finished.model.config.decision
+    if all(value is None for value in settings.values()):
+        return stored
+    try:
+        return override_decision(stored, finished.labels.names, **settings)
+    except ValueError as error:
+        what, _, step = str(error).rpartition(". ") if ". " in str(error) else (str(error), "", "")
+        fix = (step.rstrip(".")[:1].lower() + step.rstrip(".")[1:]) or "change the option"
+        raise InputError(Finding("C205", "predict", what.removeprefix("decision."), fix)) from error
+
+
+def read_overrides(thresholds: Sequence[str], objective: str | None) -> dict[str, Any]:
+    """What was typed after --threshold and --objective, as arguments of `override_decision`.
+
+    Raises:
+        InputError: If a cut is no number, a label comes twice, or the objective needs labelled rows.
+
+    Example:
+        >>> read_overrides(["0.5", "sport=0.3"], None)
+        {'threshold': 0.5, 'label_thresholds': {'sport': 0.3}}
+    """
+    if objective not in (None, "fixed"):
+        fix = f"fit it once: `hf-multilabel tune MODEL DATA --objective {objective}`, or give --threshold"
+        raise InputError(Finding("C204", "--objective", f"expected fixed, found {objective!r}: it needs labels", fix))
+    common: list[float] = []
+    single: dict[str, float] = {}
+    for written in thresholds:
+        label, equals, number = written.rpartition("=")
+        try:
+            cut = float(number)
+        except ValueError:
+            cut = math.nan
+        if not 0 <= cut <= 1:
+            what = f"expected a number in [0, 1], or LABEL=NUMBER, found {written!r}"
+            raise InputError(Finding("C206", "--threshold", what, "write for instance 0.3 or sport=0.3"))
+        if common if not equals else label in single:
+            what = f"expected one cut {'of ' + repr(label) if equals else 'of all labels'}, found another {written!r}"
+            raise InputError(Finding("C206", "--threshold", what, "keep one of the two"))
+        if equals:
+            single[label] = cut
+        else:
+            common.append(cut)
+    if objective and not common:
+        common.append(0.5)
+    return {"threshold": common[0] if common else None, "label_thresholds": single or None}
 
 
 def check_output(output: Path | None) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from transformers import PreTrainedTokenizerBase
 
 from hf_multilabel.backbones import Backbone
 from hf_multilabel.console import note
 from hf_multilabel.data.loading import MultiLabelData
-from hf_multilabel.evaluation.metrics import per_label_table
+from hf_multilabel.evaluation.keeping import RankedScores
+from hf_multilabel.evaluation.metrics import label_table
+from hf_multilabel.inference import judge
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import CardFacts, render_card
 from hf_multilabel.publishing.hub import push_bundle
 from hf_multilabel.publishing.proof import prove_bundle
 from hf_multilabel.publishing.reproduction import score_texts
 from hf_multilabel.recipe import Recipe
-from hf_multilabel.remote_code.decision_multilabel import decide, decide_probabilities, probabilities
+from hf_multilabel.remote_code.decision_multilabel import decide
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 
 PROOF_ROWS = 64
@@ -31,7 +34,7 @@ def publish(
     model: MultiLabelForSequenceClassification,
     backbone: Backbone,
     data: MultiLabelData,
-    scores: dict[str, np.ndarray],
+    scores: dict[str, np.ndarray | RankedScores],
     metrics: dict[str, Any],
     files: dict[str, str | bytes],
 ) -> None:
@@ -49,12 +52,7 @@ def publish(
         },
         card=render_card(card_facts(recipe, model, backbone, data, scores, metrics)),
     )
-    texts = data.splits[split]["text"][:PROOF_ROWS]
-    logits = score_texts(model, backbone.tokenizer, texts, recipe.data.max_length, 16)
-    predictions = decide(logits, model.config.decision).numpy()
-    proof = prove_bundle(staging, texts, logits.numpy(), predictions, recipe.data.max_length, 16)
-    publish_staged(staging, proof=proof)
-    note(f"proved: {proof['rows']} texts give the same label sets in a process without hf_multilabel")
+    prove_and_publish(staging, model, backbone.tokenizer, data.splits[split]["text"], recipe.data.max_length)
     note(f"done: {folder}")
     if recipe.hub.repo_id:
         url = push_bundle(
@@ -67,18 +65,37 @@ def publish(
         note(f"pushed: {url}")
 
 
+def prove_and_publish(
+    staging: Path,
+    model: MultiLabelForSequenceClassification,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_length: int,
+) -> None:
+    """Prove a staged bundle on its first `PROOF_ROWS` texts and move it in.
+
+    Raises:
+        EnvironmentFault: If it gives other label sets than the model, or the disk refuses a move.
+    """
+    texts = texts[:PROOF_ROWS]
+    logits = score_texts(model, tokenizer, texts, max_length, 16)
+    predictions = decide(logits, model.config.decision).numpy()
+    proof = prove_bundle(staging, texts, logits.numpy(), predictions, max_length, 16)
+    publish_staged(staging, proof=proof)
+    note(f"proved: {proof['rows']} texts give the same label sets in a process without hf_multilabel")
+
+
 def card_facts(
     recipe: Recipe,
     model: MultiLabelForSequenceClassification,
     backbone: Backbone,
     data: MultiLabelData,
-    scores: dict[str, np.ndarray],
+    scores: dict[str, np.ndarray | RankedScores],
     metrics: dict[str, Any],
 ) -> CardFacts:
     """What the model card says of this run."""
     split = "test" if "test" in scores else "validation"
-    probs = probabilities(torch.from_numpy(scores[split]), model.config.decision)
-    decided = decide_probabilities(probs, model.config.decision).numpy()
+    outcome = judge(scores[split], data.label_matrix(split), model.config.decision)
     adapters = f" with {recipe.peft.method} adapters merged into it" if recipe.peft.method else ""
     encoder = f"{backbone.config.model_type} encoder{adapters}"
     windows = model.config.windows
@@ -90,9 +107,7 @@ def card_facts(
         metrics={name: metrics[name] for name in scores},
         decision=model.config.decision,
         max_length=recipe.data.max_length,
-        per_label=per_label_table(
-            data.labels.names, probs.numpy(), decided, data.label_matrix(split), model.config.decision["thresholds"]
-        ),
+        per_label=label_table(outcome, data.labels.names, model.config.decision["thresholds"]),
         repo_id=recipe.hub.repo_id,
         folder=shown_path(recipe.training["output_dir"]),
         base_model=backbone.hub_id,

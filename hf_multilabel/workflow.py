@@ -36,8 +36,11 @@ from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.batching import MultiLabelCollator, tokenize
 from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.data.remedies import apply_remedies, drawn_rows
+from hf_multilabel.decisions.fitting import check_promises, fit_from_logits
 from hf_multilabel.decisions.thresholds import fit_decision
 from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.evaluation.curves import ALL_SCORES
+from hf_multilabel.evaluation.keeping import RankedScores, is_kept_in_part
 from hf_multilabel.inference import measure
 from hf_multilabel.losses.registry import WeightedLoss, build_loss
 from hf_multilabel.losses.weights import weights_table
@@ -56,7 +59,7 @@ from hf_multilabel.training.adapters import adapter_files, add_adapters, load_me
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
 from hf_multilabel.training.head_init import start_head, start_labels
-from hf_multilabel.training.scoring import score_dataset
+from hf_multilabel.training.scoring import score_split
 from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.trainer import MultiLabelTrainer, RowLoss
 from hf_multilabel.version import __version__
@@ -104,9 +107,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     if not PartialState().is_main_process:
         logging.getLogger("hf_multilabel").setLevel(logging.ERROR)
     data = load_data(**recipe.data.load_arguments())
-    with blame(recipe, "decision"):
-        counted = recipe.decision.model_dump(include=set(SETTINGS))
-        check_settings({**default_decision(), **counted}, len(data.labels))
+    check_fit(recipe, data)
     announce(data)
     data = remedy(recipe, data)
     backbone = prepare_backbone(recipe, data)
@@ -118,10 +119,18 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
     seconds = fit(recipe, trainer, data, resume)
     model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
-    scores = score_splits(model, backbone, tokens, args)
+    scores = score_splits(recipe, model, backbone, data, tokens, args)
     model.config.decision = fit_the_decision(recipe, data, scores)
     results = {
-        split: measure(scores[split], data.label_matrix(split), model.config.decision, recipe.evaluation.k)
+        split: measure(
+            scores[split],
+            data.label_matrix(split),
+            model.config.decision,
+            recipe.evaluation.k,
+            data.labels.counts,
+            int(np.max(data.known_rows())),
+            recipe.evaluation.intervals,
+        )
         for split in scores
     }
     metrics = {
@@ -330,31 +339,88 @@ def saved_weights(
 
 
 def score_splits(
+    recipe: Recipe,
     model: MultiLabelForSequenceClassification,
     backbone: Backbone,
+    data: MultiLabelData,
     tokens: Tokenized,
     args: MultiLabelTrainingArguments,
-) -> dict[str, np.ndarray]:
-    """Logits of the validation and test splits, split to (N, L)."""
+) -> dict[str, np.ndarray | RankedScores]:
+    """Scores of the validation and test splits: logits, (N, L), or what is kept of a large label set."""
     collator = MultiLabelCollator(backbone.tokenizer, model.config.num_labels)
-    return {
-        split: score_dataset(model, dataset, collator, batch_size=args.eval_batch_size, description=f"scoring {split}")
+    reads_all = recipe.decision.calibration or recipe.decision.prevalence or recipe.decision.risk
+    keep = len(data.labels) if reads_all else recipe.evaluation.keep_scores
+    found = {
+        split: score_split(
+            model,
+            dataset,
+            collator,
+            data.label_matrix(split),
+            keep,
+            batch_size=args.eval_batch_size,
+            description=f"scoring {split}",
+        )
         for split, dataset in tokens.splits.items()
         if split != "train"
     }
+    if any(isinstance(scores, RankedScores) for scores in found.values()):
+        left_out = ", ".join(ALL_SCORES)
+        note(f"{len(data.labels):,} labels: the highest scores of each text are kept; left out: {left_out}")
+    return found
 
 
-def fit_the_decision(recipe: Recipe, data: MultiLabelData, scores: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The decision of the recipe's objective; it sees validation rows and no others."""
-    probs = torch.from_numpy(scores["validation"]).sigmoid().numpy()
+def check_fit(recipe: Recipe, data: MultiLabelData) -> None:
+    """Refuse a decision that can't be fitted on the validation rows, before anything is trained or scored.
+
+    Raises:
+        InputError: If settings do not fit the labels, need scores that are not kept, or promise too much.
+    """
     with blame(recipe, "decision"):
-        return fit_decision(
-            probs,
+        counted = recipe.decision.model_dump(include=set(SETTINGS) - {"calibration"})
+        check_settings({**default_decision(), **counted}, len(data.labels))
+        check_kept(recipe, len(data.labels))
+        check_promises(
             data.label_matrix("validation"),
             data.labels.names,
-            row_ids=data.splits["validation"]["text"],
-            **recipe.decision.model_dump(),
+            **recipe.decision.model_dump(include={"calibration", "prevalence", "risk"}),
         )
+
+
+def check_kept(recipe: Recipe, labels: int) -> None:
+    """Refuse what needs all scores where they are to be kept in part, before anything is trained.
+
+    Raises:
+        ValueError: If the decision is fitted with a calibration, a guarantee or expectations over all labels.
+    """
+    decision = recipe.decision
+    given = {"calibration": decision.calibration, "prevalence": decision.prevalence, "risk": decision.risk}
+    given |= {"objective": decision.objective if decision.objective == "f_star_half" else None}
+    given |= {"rule": decision.rule if decision.rule == "expected_f1" else None}
+    wrong = [key for key, value in given.items() if value is not None]
+    if wrong and is_kept_in_part(labels, recipe.evaluation.keep_scores):
+        raise ValueError(
+            f"{wrong[0]}: expected none that needs all scores, for of {labels:,} labels only the highest scores of a "
+            f"text are kept, found {given[wrong[0]]!r}. Set evaluation.keep_scores to {labels} to keep all."
+        )
+
+
+def fit_the_decision(
+    recipe: Recipe, data: MultiLabelData, scores: dict[str, np.ndarray | RankedScores]
+) -> dict[str, Any]:
+    """The decision of the recipe's objective; it sees validation rows and no others."""
+    found, settings = scores["validation"], recipe.decision.model_dump()
+    truth, names, texts = data.label_matrix("validation"), data.labels.names, data.splits["validation"]["text"]
+    with blame(recipe, "decision"):
+        if isinstance(found, RankedScores):
+            cuts = {key: value for key, value in settings.items() if key not in ("calibration", "prevalence", "risk")}
+            decision = fit_decision(found.top, truth, names, row_ids=texts, **cuts)
+            if not decision["exact"]:
+                note("the scores kept do not settle the cuts, which are cautious: raise evaluation.keep_scores")
+            return decision
+        decision = fit_from_logits(found, truth, names, row_ids=texts, **settings)
+    if "risk" in decision:
+        note(decision["risk"]["sentence"])
+    return decision
 
 
 def describe_training(

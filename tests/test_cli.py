@@ -17,7 +17,7 @@ from hf_multilabel.recipe import load_recipe
 from hf_multilabel.workflow import train
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "evaluate", "predict", "inspect", "push")
+COMMANDS = ("train", "evaluate", "tune", "predict", "inspect", "push")
 
 
 def call(*arguments: object, stdin: str = "", cwd: Path = ROOT) -> subprocess.CompletedProcess:

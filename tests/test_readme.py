@@ -53,7 +53,7 @@ def test_the_recipe_for_own_data(tmp_path: Path) -> None:
 def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = {found for line in lines for found in re.findall(r"hf-multilabel (\w+)", line)}
-    assert commands == {"train", "inspect", "predict", "evaluate", "push"}
+    assert commands == {"train", "inspect", "predict", "evaluate", "tune", "push"}
     assert all(cli.call([command, "--help"]) == 0 for command in commands)
     shown = capsys.readouterr().out
     assert {found for line in lines for found in re.findall(r" (--[a-z]+)", line)} <= set(

@@ -1,18 +1,26 @@
 """Decision cut-offs on probabilities: a label is predicted when its probability is at least its cut.
 
-An F1-optimal cut lies just below the score of a positive, so positives are the only candidates. Equal scores are never
-separated. Of equally good cuts the highest is taken. An optimal cut is stored midway between the lowest score it takes
-and the next lower one (0 if there is none), a shrunk one keeps a distance from both: rounding flips no fitted row.
+Candidates lie just below the scores of positives, see `cuts`; the rules by what they are for: `f_cuts`, `rare_labels`,
+`constraints`, `expected_f`. Equal scores are never separated. Of equally good cuts the highest is taken. An optimal cut
+is stored midway between the lowest score it takes and the next lower one (0 if there is none), a shrunk one keeps a
+distance from both: rounding flips no fitted row.
 
-Cuts lie in [0, 1]. No rule here says "never predict": a cut of 1 still takes a probability of exactly 1, which a
-float32 sigmoid reaches. A label without positives gets the global cut, for nothing says that it needs another.
+Cuts lie in [0, 1]. No cut says "never predict": a cut of 1 still takes a probability of exactly 1, which a float32
+sigmoid reaches. A label without positives gets the global cut, for nothing says that it needs another.
+
+Scores kept in part (`TopScores`) give the cuts of all scores if the cuts lie above the floors of all rows: below a
+floor counts are too low and gains too high, and no such cut was chosen all the same. Where one is, the cuts are fitted
+again with counts that are too high, so that no cut is better than it looks, and the fit is not called exact.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,124 +28,55 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from hf_multilabel.decisions.cuts import Candidates, find_candidates, keep_distance, logit, midway
-from hf_multilabel.evaluation import (
-    as_label_sets,
-    as_probabilities,
-    count_at_least,
-    evaluate_predictions,
-    row_chunks,
+from hf_multilabel.decisions.constraints import (
+    SCOPES,
+    cardinality,
+    cost,
+    cost_plug_in,
+    precision_at_least,
+    recall_at_least,
 )
+from hf_multilabel.decisions.counting import pairs_above, round_up
+from hf_multilabel.decisions.expected_f import f_star_half
+from hf_multilabel.decisions.f_cuts import macro_f1, micro_f1, micro_f1_per_label, samples_f1
+from hf_multilabel.decisions.rare_labels import FALLBACKS, SHRINKAGE, balanced, scut_fbr
+from hf_multilabel.evaluation import as_label_sets, as_probabilities, evaluate_predictions
+from hf_multilabel.evaluation.averages import f_beta, macro, macro_present, micro
+from hf_multilabel.evaluation.outcomes import Counts
+from hf_multilabel.evaluation.scores import Scores, TopScores
 from hf_multilabel.remote_code.decision_multilabel import check_decision, decide_probabilities, hash_labels
 
-SHRINKAGE = 1.0  # measured: docs/decisions.md
-ROUNDS = 6  # of the balanced rule: twice what the sets of docs/decisions.md and eurlex4k need to settle
 
-
-def fixed(probs: NDArray, targets: sparse.csr_array, threshold: float, shrinkage: float) -> NDArray[np.float64]:
+def fixed(scores: Scores, held: sparse.csr_array, *, threshold: float = 0.5) -> NDArray[np.float64]:
     """The given threshold for every label, (L,). Nothing is fitted."""
-    return np.full(probs.shape[1], threshold)
-
-
-def micro_f1(probs: NDArray, targets: sparse.csr_array, threshold: float, shrinkage: float) -> NDArray[np.float64]:
-    """The one cut for all labels that maximises micro-F1, (L,). Exact.
-
-    Cost: one sort of the scores.
-    """
-    values, repeats = np.unique(probs[targets.nonzero()], return_counts=True)
-    taken, _ = count_at_least(probs, values)
-    caught = np.cumsum(repeats[::-1])[::-1]
-    f1 = 2 * caught / (taken + targets.nnz)
-    score = values[len(f1) - 1 - np.argmax(f1[::-1])]
-    below = probs.max(initial=0, where=probs < score)
-    return np.full(probs.shape[1], midway(score, below))
-
-
-def macro_f1(probs: NDArray, targets: sparse.csr_array, threshold: float, shrinkage: float) -> NDArray[np.float64]:
-    """Each label's own F1-optimal cut, (L,); the global micro-F1 cut for labels without a positive. Exact.
-
-    Optimal on the rows it was fitted on only: one or two positives put a cut anywhere.
-
-    Cost: one sort of the scores, a second one if a label has no positive.
-    """
-    found = find_candidates(probs, targets)
-    present = found.positives > 0
-    cuts = np.empty(len(present)) if present.all() else micro_f1(probs, targets, threshold, shrinkage)
-    cuts[present] = found.cut[found.best(found.f1)]
-    return cuts
-
-
-def balanced(probs: NDArray, targets: sparse.csr_array, threshold: float, shrinkage: float) -> NDArray[np.float64]:
-    """Cuts for (micro-F1 + macro-F1) / 2 that hold on other rows: own cuts drawn toward the global one, (L,).
-
-    1. Own cut: the candidate that adds most to micro- plus macro-F1, f1_l / L + (2 caught - F taken) / (all taken + P),
-       with micro-F1 F linearised around the current cuts; all labels at once, repeated until nothing moves. F1 alone
-       would take nearly every row for a label the model can't rank. A label whose best cut adds nothing keeps the
-       global cut.
-    2. Shrinkage: on the logit scale a label with n positives goes n / (n + c) of the way from the global micro-F1 cut
-       to its own, c being `shrinkage`; infinity gives `micro_f1`. The cut then keeps `MARGIN` or half the gap, if that
-       is less, from the scores around it.
-
-    Cost: two sorts of the scores and a few passes over them.
-    """
-    shared = micro_f1(probs, targets, threshold, shrinkage)
-    found = find_candidates(probs, targets)
-    own = _joint_cuts(probs, targets, found, shared)
-    weight = found.positives / (found.positives + max(shrinkage, np.finfo(float).tiny))
-    drawn = weight * logit(own) + (1 - weight) * logit(shared)
-    return keep_distance(probs, 1 / (1 + np.exp(-drawn)))
-
-
-def _joint_cuts(
-    probs: NDArray, targets: sparse.csr_array, found: Candidates, shared: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Step 1 of `balanced`: (L,)."""
-    labels = np.flatnonzero(found.positives)
-    rows, columns = targets.nonzero()
-    start_caught = np.bincount(columns[probs[rows, columns].astype(np.float64) >= shared[0]], minlength=len(shared))
-    start_taken = np.zeros(len(shared), np.int64)
-    for start, stop in row_chunks(*probs.shape):
-        # in float64: in float32 a cut between two neighbours would round onto one of them
-        start_taken += (probs[start:stop].astype(np.float64) >= shared[0]).sum(axis=0)
-    cuts, taken, caught = shared.copy(), start_taken.copy(), start_caught.copy()
-    for _ in range(ROUNDS):
-        pooled = taken.sum() + targets.nnz
-        micro = 2 * caught.sum() / pooled
-        gain = found.f1 / len(shared) + (2 * found.caught - micro * found.taken) / pooled
-        chosen = found.best(gain)
-        worth = gain[chosen] >= 0
-        previous, cuts = cuts, shared.copy()
-        taken, caught = start_taken.copy(), start_caught.copy()
-        cuts[labels[worth]] = found.cut[chosen[worth]]
-        taken[labels[worth]] = found.taken[chosen[worth]]
-        caught[labels[worth]] = found.caught[chosen[worth]]
-        if (cuts == previous).all():
-            break
-    return cuts
+    return np.full(scores.shape[1], threshold)
 
 
 def fit_thresholds(
-    probs: ArrayLike | torch.Tensor,
+    probs: ArrayLike | torch.Tensor | TopScores,
     targets: Any,
     objective: str = "balanced",
     *,
     threshold: float = 0.5,
-    shrinkage: float | None = None,
+    **options: Any,
 ) -> NDArray[np.float64] | torch.Tensor:
     """Choose one decision cut-off per label on held-out data.
 
     Args:
-        probs: Probabilities in [0, 1], shape (N, L), array or tensor.
+        probs: Probabilities in [0, 1], shape (N, L), array or tensor, or those of them that `TopScores` keeps.
         targets: 1 where the label holds, else 0, shape (N, L), dense or CSR.
         objective: Key of `THRESHOLD_RULES`.
         threshold: The cut of `fixed`; of the others only where no label has a positive.
-        shrinkage: Of `balanced` only: positives at which a label's own cut and the global one weigh alike.
+        **options: What the objective's rule takes by keyword, see `rule_options`; None stands for the rule's default.
 
     Returns:
         Cut-offs in [0, 1], shape (L,), float64; a tensor if `probs` is one. Predict where prob >= cut-off.
 
     Raises:
-        ValueError: If shapes or values are wrong, or an argument is unknown, out of range or without effect.
+        ValueError: If shapes or values are wrong, or an argument is unknown, missing, out of range or without effect.
+
+    Warns:
+        UserWarning: If the scores that `TopScores` keeps do not tell whether these are the cuts of all scores.
 
     Cost: see the rules.
 
@@ -147,21 +86,79 @@ def fit_thresholds(
 
     Reference: Lipton et al. 2014, section 3; Yang 2001 on rare labels.
     """
+    scores, held = check_scores(probs, targets)
+    cuts, exact = fit_cuts(scores, held, objective, threshold=threshold, **options)
+    if not exact:
+        warnings.warn(
+            f"probs: expected scores kept down to {cuts.min():.3g}, the lowest cut of {objective}, found floors up to "
+            f"{getattr(scores, 'ceiling', 0):.3g}: the cuts are cautious, not exact. Keep more scores a row.",
+            stacklevel=2,
+        )
+    return torch.from_numpy(cuts) if isinstance(probs, torch.Tensor) else cuts
+
+
+def check_scores(probs: ArrayLike | torch.Tensor | TopScores, targets: Any) -> tuple[Scores, sparse.csr_array]:
+    """Scores and label sets as the rules take them.
+
+    Raises:
+        ValueError: If shapes or values are wrong.
+    """
+    scores = probs if isinstance(probs, TopScores) else as_probabilities(probs)
+    return scores, as_label_sets(targets, scores.shape, "targets")
+
+
+def fit_cuts(
+    scores: Scores, held: sparse.csr_array, objective: str, *, threshold: float = 0.5, **options: Any
+) -> tuple[NDArray[np.float64], bool]:
+    """`fit_thresholds` of checked scores, and whether the cuts are those of all scores: (L,), bool.
+
+    Raises:
+        ValueError: If an argument is unknown, missing, out of range or without effect.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    check_options(objective, {**given, "threshold": threshold})
+    if objective == "fixed" or not held.nnz:
+        return fixed(scores, held, threshold=threshold), True
+    rule = THRESHOLD_RULES[objective]
+    cuts = rule(scores, held, **given)
+    if not isinstance(scores, TopScores) or objective in UNFITTED or scores.knows(cuts):
+        return cuts, True
+    return rule(replace(scores, unstored_at_floor=True), held, **given), False
+
+
+def rule_options(objective: str) -> dict[str, bool]:
+    """Options of an objective's rule, and whether it needs them.
+
+    Example:
+        >>> rule_options("precision_at_least")
+        {'precision': True, 'scope': False}
+    """
+    taken = inspect.signature(THRESHOLD_RULES[objective]).parameters.values()
+    return {option.name: option.default is option.empty for option in taken if option.kind is option.KEYWORD_ONLY}
+
+
+def check_options(objective: str, options: dict[str, Any]) -> None:
+    """Refuse what an objective does not take; `threshold` is taken by all.
+
+    Raises:
+        ValueError: As `fit_cuts`.
+    """
     if objective not in THRESHOLD_RULES:
         raise ValueError(
             f"objective: expected one of {', '.join(THRESHOLD_RULES)}, found {objective!r}. Choose one of them."
         )
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold: expected a number in [0, 1], found {threshold!r}. Try 0.5.")
-    if shrinkage is not None and objective != "balanced":
-        raise ValueError(f"shrinkage: expected the objective balanced, found {objective!r}. Leave shrinkage out.")
-    if shrinkage is not None and not shrinkage >= 0:
-        raise ValueError(f"shrinkage: expected a number of at least 0, found {shrinkage!r}. Try {SHRINKAGE}.")
-    scores = as_probabilities(probs)
-    held = as_label_sets(targets, scores.shape, "targets")
-    rule = THRESHOLD_RULES[objective] if held.nnz else fixed
-    cuts = rule(scores, held, threshold, SHRINKAGE if shrinkage is None else shrinkage)
-    return torch.from_numpy(cuts) if isinstance(probs, torch.Tensor) else cuts
+    for name in options:
+        if name != "threshold" and name not in rule_options(objective):
+            takers = [rule for rule in THRESHOLD_RULES if name in rule_options(rule)]
+            expected = f"the objective {' or '.join(takers)}" if takers else f"an option of {objective}"
+            raise ValueError(f"{name}: expected {expected}, found {objective!r}. Leave {name} out.")
+    for name, needed in rule_options(objective).items():
+        if needed and name not in options:
+            raise ValueError(f"{name}: expected {OPTIONS[name][0]}, found None. {objective} needs it.")
+    for name, value in options.items():
+        contract, holds, example = OPTIONS[name]
+        if not holds(value):
+            raise ValueError(f"{name}: expected {contract}, found {value!r}. Try {example}.")
 
 
 def hash_rows(row_ids: Sequence[str]) -> str:
@@ -171,13 +168,12 @@ def hash_rows(row_ids: Sequence[str]) -> str:
 
 
 def fit_decision(
-    probs: ArrayLike | torch.Tensor,
+    probs: ArrayLike | torch.Tensor | TopScores,
     targets: Any,
     labels: Sequence[str],
     objective: str = "balanced",
     *,
     threshold: float = 0.5,
-    shrinkage: float | None = None,
     rule: str = "threshold",
     empty: str = "allow",
     min_labels: int | None = None,
@@ -185,26 +181,30 @@ def fit_decision(
     top_k: int | None = None,
     fitted_on: str = "validation",
     row_ids: Sequence[str] | None = None,
+    cuts: NDArray[np.float64] | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Fit the cut-offs and wrap them into the decision that config.json stores, with its evidence.
 
     `in_sample` holds the scores of the decision on the very rows it was fitted on: optimistic, and not what to expect.
-    `expected` stays empty until an honest estimate fills it.
+    `expected` stays empty until an honest estimate fills it. Scores kept in part add `exact`: whether the cuts are
+    those of all scores; where they are not, `in_sample` is empty, for nothing is known below the floors.
 
     Args:
-        probs: Probabilities in [0, 1], shape (N, L), array or tensor.
+        probs: Probabilities in [0, 1], shape (N, L), array or tensor, or those of them that `TopScores` keeps.
         targets: 1 where the label holds, else 0, shape (N, L), dense or CSR.
         labels: Label names in the order of their ids, L of them.
         objective: Key of `THRESHOLD_RULES`.
         threshold: See `fit_thresholds`.
-        shrinkage: See `fit_thresholds`.
-        rule: How thresholds are used: threshold, top_k or threshold_top_k.
+        rule: How thresholds are used: threshold, top_k or threshold_top_k; expected_f1 uses none.
         empty: What an empty label set becomes: allow, at_least_one or abstain.
         min_labels: Fewest labels of a row, or None.
         max_labels: Most labels of a row, or None.
         top_k: Labels of a row under the rules that count, else None.
         fitted_on: The rows' split; stored as None for the objective fixed, which fits nothing.
         row_ids: Ids of the rows, N of them, for `rows_sha256`; without them the true label sets are hashed.
+        cuts: Those of the objective where they are known already, for instance averaged over folds, (L,).
+        **options: See `fit_thresholds`.
 
     Returns:
         Plain, JSON-able values, checked against `labels`.
@@ -212,31 +212,54 @@ def fit_decision(
     Raises:
         ValueError: If shapes, values or settings are wrong.
     """
-    scores = as_probabilities(probs)
-    held = as_label_sets(targets, scores.shape, "targets")
+    scores, held = check_scores(probs, targets)
     for where, found, size in (("labels", labels, scores.shape[1]), ("row_ids", row_ids, scores.shape[0])):
         if found is not None and len(found) != size:
             raise ValueError(f"{where}: expected {size} entries, found {len(found)}. Align them with probs.")
-    cuts = fit_thresholds(scores, held, objective, threshold=threshold, shrinkage=shrinkage)
+    if rule == "expected_f1" and objective != "fixed":
+        raise ValueError(f"objective: expected fixed, found {objective!r}. The rule expected_f1 uses no cuts.")
+    exact = not isinstance(scores, TopScores) or cuts is None or scores.knows(cuts)
+    if cuts is None:
+        cuts, exact = fit_cuts(scores, held, objective, threshold=threshold, **options)
+    given = {name: value for name, value in options.items() if value is not None}
     decision: dict[str, Any] = {
         "rule": rule,
-        "thresholds": float(cuts[0]) if objective in ("fixed", "micro_f1") else cuts.tolist(),
+        "thresholds": float(cuts[0]) if objective in SHARED or given.get("scope") == "overall" else cuts.tolist(),
         "empty": empty,
         "min_labels": min_labels,
         "max_labels": max_labels,
         "top_k": top_k,
         "calibration": None,
         "objective": objective,
-        "fitted_on": None if objective == "fixed" else fitted_on,
-        "rows": len(scores),
+        "fitted_on": None if objective in UNFITTED else fitted_on,
+        "rows": scores.shape[0],
         "rows_sha256": hash_rows(_sets(held) if row_ids is None else row_ids),
         "expected": {},
         "labels_sha256": hash_labels(labels),
     }
+    decision |= {"options": given} if given else {}
+    decision |= {"exact": exact} if isinstance(scores, TopScores) else {}
     check_decision(decision, labels)
-    decided = decide_probabilities(torch.from_numpy(np.require(scores, requirements=["C", "W"])), decision).numpy()
-    shown = ("micro_f1", "macro_f1", "macro_f1_present")
-    return decision | {"in_sample": evaluate_predictions(scores, decided, held, metrics=shown)}
+    return decision | {"in_sample": _in_sample(scores, held, decision, cuts)}
+
+
+def _in_sample(
+    scores: Scores, held: sparse.csr_array, decision: dict[str, Any], cuts: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Scores of a decision on the rows it was fitted on; of scores kept in part only where they tell."""
+    if not isinstance(scores, TopScores):
+        decided = decide_probabilities(torch.from_numpy(np.require(scores, requirements=["C", "W"])), decision)
+        return evaluate_predictions(scores, decided.numpy(), held, metrics=IN_SAMPLE)
+    only_cuts = decision["rule"] == "threshold" and decision["empty"] != "at_least_one"
+    if not (only_cuts and scores.knows(cuts)) or decision["min_labels"] or decision["max_labels"]:
+        return {}
+    pairs = pairs_above(scores, held, round_up(cuts, scores.dtype))
+    right = np.bincount(pairs.label[pairs.hit], minlength=len(cuts))
+    counts = Counts(
+        right, np.bincount(pairs.label, minlength=len(cuts)), np.bincount(held.indices, minlength=len(cuts))
+    )
+    means = (micro, macro, macro_present)
+    return {name: float(mean(f_beta, counts)) for name, mean in zip(IN_SAMPLE, means, strict=True)}
 
 
 def _sets(held: sparse.csr_array) -> list[str]:
@@ -244,9 +267,39 @@ def _sets(held: sparse.csr_array) -> list[str]:
     return [str(ids.tolist()) for ids in np.split(held.indices, held.indptr[1:-1])]
 
 
+# contract, test, example
+OPTIONS: dict[str, tuple[str, Callable[[Any], bool], Any]] = {
+    "threshold": ("a number in [0, 1]", lambda value: 0 <= value <= 1, 0.5),
+    "shrinkage": ("a number of at least 0, or auto", lambda value: value == "auto" or value >= 0, SHRINKAGE),
+    "beta": ("a number above 0", lambda value: 0 < value < float("inf"), 1.0),
+    "scope": (f"one of {', '.join(SCOPES)}", lambda value: value in SCOPES, "label"),
+    "precision": ("a number above 0, at most 1", lambda value: 0 < value <= 1, 0.9),
+    "recall": ("a number above 0, at most 1", lambda value: 0 < value <= 1, 0.9),
+    "false_positive_cost": ("a number above 0", lambda value: 0 < value < float("inf"), 1.0),
+    "false_negative_cost": ("a number above 0", lambda value: 0 < value < float("inf"), 1.0),
+    "mean_labels": ("a number above 0", lambda value: 0 < value < float("inf"), 3.0),
+    "fbr_floor": ("a number in [0, 1]", lambda value: 0 <= value <= 1, 0.3),
+    "fbr_fallback": (f"one of {', '.join(FALLBACKS)}", lambda value: value in FALLBACKS, "highest"),
+}
+
+IN_SAMPLE = ("micro_f1", "macro_f1", "macro_f1_present")
+# their cuts do not depend on the fitted rows
+UNFITTED = ("fixed", "cost_plug_in")
+# one number is stored for all labels
+SHARED = ("fixed", "micro_f1", "samples_f1", "cardinality", "cost_plug_in")
+
 THRESHOLD_RULES: dict[str, Callable[..., NDArray[np.float64]]] = {
     "fixed": fixed,
     "micro_f1": micro_f1,
     "macro_f1": macro_f1,
     "balanced": balanced,
+    "samples_f1": samples_f1,
+    "micro_f1_per_label": micro_f1_per_label,
+    "scut_fbr": scut_fbr,
+    "precision_at_least": precision_at_least,
+    "recall_at_least": recall_at_least,
+    "cardinality": cardinality,
+    "cost": cost,
+    "cost_plug_in": cost_plug_in,
+    "f_star_half": f_star_half,
 }

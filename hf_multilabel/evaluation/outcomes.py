@@ -11,7 +11,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from hf_multilabel.evaluation.ranks import Ranks, rank_positives
+from hf_multilabel.evaluation.frequency import split_by_frequency
+from hf_multilabel.evaluation.ranks import Ranks, count_at_least, rank_positives
+from hf_multilabel.evaluation.slots import count_slots
 
 
 def as_probabilities(probs: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
@@ -59,47 +61,116 @@ def as_label_sets(values: Any, shape: tuple[int, ...], where: str) -> sparse.csr
     return sets
 
 
+# Depths of which the slots are counted in one pass: asking for k = 1, 3, 5 in turn costs one.
+SLOTS = 8
+
+
 @dataclass(frozen=True)
 class Counts:
-    """Label pairs that were right, wrong and missed: one entry a label (L,) or a row (N,)."""
+    """Label pairs that were right, predicted and true: one entry a label (L,) or a row (N,); (B, L) for B resamples."""
 
-    true_positive: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    positive: NDArray[np.int64]
+    true_positive: NDArray[Any]
+    predicted: NDArray[Any]
+    positive: NDArray[Any]
+
+    def __getitem__(self, labels: NDArray[np.int64]) -> Counts:
+        """The counts of some labels."""
+        return Counts(self.true_positive[..., labels], self.predicted[..., labels], self.positive[..., labels])
+
+
+@dataclass(frozen=True)
+class PooledRanks:
+    """Where the positives stand among the scores of all rows and labels: one entry a distinct score of a positive.
+
+    Args:
+        positives: Positives with this score, (V,).
+        at_least: Scores as high or higher, (V,).
+        above: Higher scores, (V,).
+    """
+
+    positives: NDArray[np.int64]
+    at_least: NDArray[np.int64]
+    above: NDArray[np.int64]
+
+
+def as_label_counts(label_counts: Any, rows: int | None, labels: int) -> NDArray[np.int64]:
+    """Training texts of each label as whole numbers, checked.
+
+    Raises:
+        ValueError: If there is not one count a label, a count is negative or above `rows`, or `rows` is missing.
+    """
+    counts = np.asarray(label_counts)
+    if counts.shape != (labels,) or not np.issubdtype(counts.dtype, np.integer) or (counts < 0).any():
+        raise ValueError(
+            f"label_counts: expected {labels} whole numbers >= 0, found {counts.dtype} of shape {counts.shape}. "
+            "Give the training texts of each label."
+        )
+    if rows is None or rows < max(1, counts.max()):
+        raise ValueError(
+            f"rows: expected the number of training texts, at least {max(1, counts.max())}, found {rows!r}. "
+            "Give it beside label_counts."
+        )
+    return counts.astype(np.int64)
 
 
 class Outcome:
     """What a model said about N texts and L labels, and what was true. The metrics are functions of it.
 
     Args:
-        probs: Probabilities, shape (N, L).
+        probs: Probabilities, shape (N, L); None where only decisions are measured.
         predictions: Decided label sets, dense or CSR, shape (N, L).
         targets: True label sets, dense or CSR, shape (N, L).
+        label_counts: Training texts of each label, shape (L,); None where nothing asks for them.
+        rows: Number of training texts, beside `label_counts`.
 
     Raises:
-        ValueError: If shapes differ, probabilities leave [0, 1], or label sets hold anything but 0 and 1.
+        ValueError: If shapes differ, probabilities leave [0, 1], label sets hold anything but 0 and 1, or the counts
+            do not fit the labels.
     """
 
-    def __init__(self, probs: Any, predictions: Any, targets: Any) -> None:
-        self.probs = as_probabilities(probs)
-        self.predictions = as_label_sets(predictions, self.probs.shape, "predictions")
-        self.targets = as_label_sets(targets, self.probs.shape, "targets")
-        self.rows, self.labels = self.probs.shape
+    # False where not all scores of a label are known: what needs them (`curves.ALL_SCORES`) then has no value.
+    complete = True
+
+    def __init__(
+        self, probs: Any, predictions: Any, targets: Any, label_counts: Any = None, rows: int | None = None
+    ) -> None:
+        self._probs = None if probs is None else as_probabilities(probs)
+        shape = np.shape(targets) if self._probs is None else self._probs.shape
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(f"targets: expected shape (N, L), not empty, found {shape}. Pass one row a text.")
+        self.predictions = as_label_sets(predictions, shape, "predictions")
+        self.targets = as_label_sets(targets, shape, "targets")
+        self.rows, self.labels = shape
+        self.label_counts = None if label_counts is None else as_label_counts(label_counts, rows, self.labels)
+        self.training_rows = rows
+        self._slots = np.zeros((0, self.labels))
+
+    @property
+    def probs(self) -> NDArray[np.floating]:
+        """The probabilities, (N, L).
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if self._probs is None:
+            raise ValueError("probs: expected probabilities of shape (N, L), found None. Only decisions were given.")
+        return self._probs
 
     @cached_property
-    def _hits(self) -> sparse.csr_array:
+    def hits(self) -> sparse.csr_array:
+        """The predicted labels that are true, CSR, (N, L)."""
         return sparse.csr_array(self.predictions.multiply(self.targets))
 
     @cached_property
     def by_label(self) -> Counts:
         """Counts per label, (L,)."""
-        held = (self._hits, self.predictions, self.targets)
+        held = (self.hits, self.predictions, self.targets)
         return Counts(*(np.bincount(sets.indices[: sets.nnz], minlength=self.labels) for sets in held))
 
     @cached_property
     def by_row(self) -> Counts:
         """Counts per row, (N,)."""
-        return Counts(*(np.diff(sets.indptr).astype(np.int64) for sets in (self._hits, self.predictions, self.targets)))
+        return Counts(*(np.diff(sets.indptr).astype(np.int64) for sets in (self.hits, self.predictions, self.targets)))
 
     @cached_property
     def row_ranks(self) -> Ranks:
@@ -110,3 +181,23 @@ class Outcome:
     def label_ranks(self) -> Ranks:
         """Where each true row stands among the scores of its label."""
         return rank_positives(self.probs.T, self.targets.T.tocsr())
+
+    @cached_property
+    def pooled_ranks(self) -> PooledRanks:
+        """Where each true pair stands among the scores of all pairs."""
+        values, positives = np.unique(self.row_ranks.score, return_counts=True)
+        return PooledRanks(positives, *count_at_least(self.probs, values))
+
+    @cached_property
+    def _parts(self) -> dict[str, NDArray[np.int64]]:
+        return split_by_frequency(self.label_counts)
+
+    def part(self, name: str) -> NDArray[np.int64]:
+        """Ids of the `head`, `torso` or `tail` labels by training frequency; needs `label_counts`."""
+        return self._parts[name]
+
+    def given_slots(self, k: int) -> NDArray[np.float64] | None:
+        """In how many rows each label is among the k highest scores, (L,); None where that is not known."""
+        if k > len(self._slots):
+            self._slots = count_slots(self.probs, min(max(k, SLOTS), self.labels))
+        return self._slots[k - 1]

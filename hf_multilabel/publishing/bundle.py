@@ -7,7 +7,7 @@
 
 An interrupted `.incomplete-*` is removed and an interrupted `.staged-*` is finished by the next `stage_bundle`. Between
 the first and the last move the folder holds files of two bundles; the manifest then does not match, and `verify_bundle`
-says so.
+says so. A new decision of a finished model goes the same way: `stage_changes`.
 """
 
 from __future__ import annotations
@@ -105,6 +105,46 @@ def stage_bundle(
         found = f"expected to write the model, found {type(error).__name__}: {error}"
         fix = "free the disk or choose another training.output_dir; checkpoints in the folder are untouched"
         raise EnvironmentFault(Finding("P103", str(folder), found, fix)) from error
+    return staging
+
+
+def stage_changes(folder: str | Path, files: Mapping[str, str]) -> Path:
+    """Stage a finished bundle in which some files have other content; no byte of any other file changes.
+
+    Args:
+        folder: The run's folder; its bundle must verify.
+        files: Files of the bundle, name to new content.
+
+    Returns:
+        As `stage_bundle`. Files that stay are hard links where the file system has them.
+
+    Raises:
+        ValueError: If a name in `files` is not in the bundle.
+        InputError: As `verify_bundle`.
+        EnvironmentFault: As `verify_bundle`, or if the disk refuses a write; the staging folder is then removed.
+
+    Cost: Reads the bundle once.
+    """
+    folder = Path(folder)
+    manifest = verify_bundle(folder)
+    for name in files:
+        if name not in manifest["files"]:
+            raise ValueError(f"files: expected names in {MANIFEST}, found {name!r}. Stage a whole bundle instead.")
+    staging = folder / f"{INCOMPLETE}{os.getpid()}"
+    try:
+        finish_interrupted(folder)
+        for name in manifest["files"]:
+            if name in files:
+                _write(staging / name, files[name])
+            else:
+                _link(folder / name, staging / name)
+        measured = {name: _measure(staging / name) for name in files}
+        changed = {key: value for key, value in manifest.items() if key != "proof"}
+        _write(staging / MANIFEST, dump_manifest(changed | {"files": manifest["files"] | measured}))
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        found = f"expected to write beside the model, found {type(error).__name__}: {error}"
+        raise EnvironmentFault(Finding("P103", str(folder), found, "free the disk; the model is untouched")) from error
     return staging
 
 
@@ -271,6 +311,15 @@ def _check_name(name: str) -> None:
 def _write(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+
+
+def _link(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        # a file system without hard links; a disk that is full refuses the copy too
+        shutil.copyfile(path, target)
 
 
 def _flush(path: Path) -> None:

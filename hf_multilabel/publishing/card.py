@@ -19,6 +19,7 @@ from hf_multilabel.assets import asset_folder
 TEMPLATE = "card.md.j2"
 TAGS = ("multi-label", "hf_multilabel", "text-classification")
 LABELS_SHOWN = 50
+METRICS_SHOWN = 12
 EXAMPLES = ("Paste the text to be labelled here.",)
 # Backslash and dollar open formulas on the Hub and @ names a person, so they become entities.
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;", "$": "&#36;", "@": "&#64;"}
@@ -39,6 +40,7 @@ OBJECTIVES = {
     "macro_f1": "Each threshold is the one with the best F1 of its label.",
     "micro_f1": "The thresholds are those with the best F1 over all labels pooled, so frequent labels weigh more.",
     "balanced": "The thresholds weigh the F1 of each label against the F1 over all labels pooled.",
+    "risk": "The threshold is the one that keeps a promise.",
 }
 EMPTY = {
     "allow": "A text may get no label at all.",
@@ -121,6 +123,7 @@ def render_card(facts: CardFacts) -> str:
         model_id=quote(facts.repo_id or facts.folder or facts.name),
         example=quote(examples[0]),
         results=list(result_rows(facts)),
+        metrics_shown=METRICS_SHOWN,
         decision=describe_decision(facts.decision, len(facts.labels)),
         frequent=sorted(facts.per_label, key=lambda line: -line["support"])[:LABELS_SHOWN],
         data=list(flatten(facts.data)),
@@ -173,12 +176,12 @@ def eval_results(facts: CardFacts) -> list[EvalResult]:
 
 
 def result_rows(facts: CardFacts) -> Iterator[tuple[str, str, str]]:
-    """Lines of the results table: metric, at the fixed threshold of 0.5, with the tuned decision."""
+    """Lines of the results table, headline first: metric, at the fixed threshold of 0.5, with the tuned decision."""
     if facts.split is None:
         return
     found = facts.metrics[facts.split]
     fixed, tuned = found.get("fixed", {}), found.get("tuned", {})
-    for name in dict.fromkeys([*tuned, *fixed]):
+    for name in dict.fromkeys([*HEADLINE, *tuned, *fixed]):
         if isinstance(tuned.get(name, fixed.get(name)), (int, float, np.number)):
             yield pretty(name), number(fixed.get(name)), number(tuned.get(name))
 
@@ -224,10 +227,14 @@ def _describe_bounds(decision: Mapping[str, Any]) -> Iterator[str]:
 def _describe_evidence(decision: Mapping[str, Any]) -> Iterator[str]:
     objective = decision.get("objective", "fixed")
     yield OBJECTIVES.get(objective, f"The thresholds were fitted for {pretty(objective)}.")
+    if decision.get("risk"):
+        yield decision["risk"]["sentence"]
     if decision.get("fitted_on"):
         where = f"{pretty(decision['fitted_on'])} rows, {decision.get('rows', 0):,} of them"
         expected = ", ".join(f"{pretty(name)} {number(value)}" for name, value in decision.get("expected", {}).items())
         yield f"The thresholds were fitted on {where}" + (f"; on those rows they give {expected}." if expected else ".")
+    if decision.get("refitted"):
+        yield "The decision was fitted again after training, with hf-multilabel tune."
 
 
 def readdress_card(card: str, model_id: str) -> str:

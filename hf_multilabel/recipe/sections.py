@@ -6,10 +6,39 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from pydantic import Field, field_validator, model_validator
 
-from hf_multilabel.decisions.thresholds import THRESHOLD_RULES
-from hf_multilabel.recipe.fields import POSITIVE, Section, contract_error, number, one_of
+from hf_multilabel.decisions.calibration import CALIBRATORS
+from hf_multilabel.decisions.constraints import SCOPES
+from hf_multilabel.decisions.fitting import check_guaranteed
+from hf_multilabel.decisions.rare_labels import FALLBACKS
+from hf_multilabel.decisions.risk_control import check_risk
+from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, UNFITTED, rule_options
+from hf_multilabel.recipe.fields import POSITIVE, Section, contract_error, number, one_of, whole
 from hf_multilabel.recipe.secrets import show
 from hf_multilabel.remote_code.decision_multilabel import EMPTY, RULES
+
+
+class RiskSection(Section):
+    """What the label sets are to be guaranteed for; the cut of all labels is then chosen for it."""
+
+    recall: number(gt=0, lt=1) | None = Field(None, description="Share of a text's labels found, mean over texts.")
+    precision: number(gt=0, lt=1) | None = Field(
+        None, description="Share of right labels among those a text gets, mean over texts that get one."
+    )
+    confidence: number(gt=0, lt=1) | None = Field(
+        None, description="How sure; null: recall is kept on average over draws of the validation rows."
+    )
+
+    @model_validator(mode="after")
+    def _is_one_promise(self) -> RiskSection:
+        try:
+            check_risk(self.model_dump())
+        except ValueError as error:
+            where, _, what = str(error).partition(": expected ")
+            expected, _, rest = what.partition(", found ")
+            found, _, step = rest.partition(". ")
+            key = where.partition("risk.")[2]
+            raise contract_error((key, expected, found, step.rstrip(".").lower())) from None
+        return self
 
 
 class DecisionSection(Section):
@@ -22,7 +51,42 @@ class DecisionSection(Section):
         description="Of balanced: with n validation positives, a label's own cut counts n / (n + shrinkage), "
         "the common one the rest; null: the measured default.",
     )
-    rule: one_of(RULES) = Field("threshold", description="Labels above their cut, the k most probable, or both.")
+    beta: number(gt=0) | None = Field(
+        None, description="Of the F-measures: how much more recall counts than precision; null: 1."
+    )
+    scope: one_of(SCOPES) | None = Field(
+        None, description="Of precision_at_least, recall_at_least, cost, f_star_half: a cut a label, or one overall."
+    )
+    precision: number(gt=0, le=1) | None = Field(None, description="Of precision_at_least: what the cuts must reach.")
+    recall: number(gt=0, le=1) | None = Field(None, description="Of recall_at_least: what the cuts must reach.")
+    false_positive_cost: number(gt=0) | None = Field(
+        None, description="Of cost and cost_plug_in: price of a wrong label; null: 1."
+    )
+    false_negative_cost: number(gt=0) | None = Field(
+        None, description="Of cost and cost_plug_in: price of a missed label; null: 1."
+    )
+    mean_labels: number(gt=0) | None = Field(
+        None, description="Of cardinality: labels of a text on average; null: as many as are true."
+    )
+    fbr_floor: number(ge=0, le=1) | None = Field(
+        None, description="Of scut_fbr: F below which a label's own cut is not trusted; null: 0.3."
+    )
+    fbr_fallback: one_of(FALLBACKS) | None = Field(
+        None, description="Of scut_fbr: cut of such labels: never (FBR.0) or below their highest score (FBR.1)."
+    )
+    calibration: one_of(name for name in CALIBRATORS if name != "prior_shift") | None = Field(
+        None, description="How logits become probabilities that mean what they say; null: their plain sigmoid."
+    )
+    prevalence: dict[str, number(gt=0, lt=1)] | None = Field(
+        None, description="Label to the share of texts it holds for where the model is used, if not as in the data."
+    )
+    risk: RiskSection | None = Field(
+        None, description="A guarantee, for instance {recall: 0.95, confidence: 0.9}; its cut replaces the objective's."
+    )
+    rule: one_of(RULES) = Field(
+        "threshold",
+        description="Labels above their cut, the k most probable, both, or the set of the highest expected F1.",
+    )
     top_k: POSITIVE | None = Field(None, description="k of the rules top_k and threshold_top_k.")
     empty: one_of(EMPTY) = Field(
         "allow", description="A text above no cut: no label, the best one (at_least_one), or abstain."
@@ -34,7 +98,9 @@ class DecisionSection(Section):
     def _goes_together(self) -> DecisionSection:
         problems = []
         if ("top_k" in self.rule) != (self.top_k is not None):
-            expected = f"a number under the rule {self.rule}" if self.top_k is None else "null under the rule threshold"
+            expected = (
+                f"a number under the rule {self.rule}" if self.top_k is None else f"null under the rule {self.rule}"
+            )
             problems.append(("top_k", expected, show(self.top_k), "change top_k or rule"))
         if self.min_labels and self.max_labels and self.min_labels > self.max_labels:
             problems.append(("min_labels", f"at most max_labels {self.max_labels}", show(self.min_labels), "lower it"))
@@ -44,17 +110,60 @@ class DecisionSection(Section):
             )
         if self.threshold != 0.5 and self.objective != "fixed":
             problems.append(("threshold", f"no cut: {self.objective} fits it", show(self.threshold), "remove it"))
-        if self.shrinkage is not None and self.objective != "balanced":
-            problems.append(("shrinkage", f"null under {self.objective}", self.shrinkage, "write objective: balanced"))
+        if self.rule == "expected_f1" and self.objective != "fixed":
+            expected = "fixed under the rule expected_f1, which uses no cuts"
+            problems.append(("objective", expected, show(self.objective), "write objective: fixed"))
+        problems += self._options_of_another()
+        problems += self._promises()
         if problems:
             raise contract_error(*problems)
         return self
+
+    def _options_of_another(self) -> list[tuple[str, str, str, str]]:
+        """Options the objective does not take, and those it needs."""
+        taken, problems = rule_options(self.objective), []
+        for key in OPTIONS:
+            value = getattr(self, key)
+            if key != "threshold" and key not in taken and value is not None:
+                takers = " or ".join(rule for rule in THRESHOLD_RULES if key in rule_options(rule))
+                problems.append((key, f"null under {self.objective}", show(value), f"write objective: {takers}"))
+            elif taken.get(key) and value is None:
+                problems.append((key, f"a number under {self.objective}", show(value), f"write {key}"))
+        return problems
+
+    def _promises(self) -> list[tuple[str, str, str, str]]:
+        """What a guarantee or other prevalences do not go together with."""
+        problems = []
+        if self.prevalence and self.objective not in UNFITTED:
+            expected = (
+                f"{' or '.join(UNFITTED)} beside prevalence: other cuts are fitted at that of the validation rows"
+            )
+            problems.append(("objective", expected, show(self.objective), "change one of the two"))
+        if self.risk and self.objective not in ("balanced", "fixed"):
+            expected = "balanced, the default, beside risk, which sets the cut of all labels"
+            problems.append(("objective", expected, show(self.objective), "remove objective"))
+        if self.risk:
+            try:
+                check_guaranteed(self.model_dump(), self.risk.model_dump(), self.prevalence)
+            except ValueError as error:
+                key, _, what = str(error).partition(": expected ")
+                expected, _, found = what.rpartition(", found ")
+                problems.append(
+                    (key, expected, found.removesuffix(". Change one of the two."), "change one of the two")
+                )
+        return problems
 
 
 class EvaluationSection(Section):
     """What is measured on the validation and test splits."""
 
-    k: list[POSITIVE] = Field([1, 3, 5], min_length=1, description="Cut-offs of P@k, R@k and nDCG@k.")
+    k: list[POSITIVE] = Field([1, 3, 5], min_length=1, description="Cut-offs of P@k, R@k, nDCG@k, PSP@k, ...")
+    keep_scores: whole(ge=2) | None = Field(
+        None,
+        description="Scores kept of each text when a split is measured; from the number of labels on, all. "
+        "null: all up to 1,000 labels, 64 above.",
+    )
+    intervals: bool = Field(True, description="95% confidence intervals of the tuned decision's scores, by bootstrap.")
 
 
 class HubSection(Section):

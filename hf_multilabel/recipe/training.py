@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import types
 from enum import Enum
 from functools import reduce
@@ -13,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from pydantic import Field, create_model, model_validator
 
 from hf_multilabel.errors import nearest
-from hf_multilabel.evaluation.metrics import METRICS, evaluate_predictions
+from hf_multilabel.evaluation.metrics import metric_calls, needs_counts
 from hf_multilabel.recipe.fields import Section, contract_error, number, one_of, whole
 from hf_multilabel.recipe.secrets import show
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
@@ -102,10 +101,8 @@ class TrainingChecks(Section):
 
 
 def metric_names() -> list[str]:
-    """Names the Trainer's evaluations report: `METRICS` at their default k, and the loss."""
-    depths = inspect.signature(evaluate_predictions).parameters["k"].default
-    found = [[f"{name[:-1]}{k}" for k in depths] if name.endswith("_at_k") else [name] for name in METRICS]
-    return ["loss", *(name for names in found for name in names)]
+    """Names the Trainer's evaluations report: the metrics that need no training counts at their default k, the loss."""
+    return ["loss", *(shown for shown, name, _ in metric_calls() if not needs_counts(name))]
 
 
 def build_training_section() -> type[Section]:

@@ -2,8 +2,9 @@
 
 Pipeline, evaluation, report, demo and the ONNX parity check all call `decide`, so that they cannot disagree.
 
-    logits (N, L) -> probabilities: sigmoid(logits / temperature)                 calibration
+    logits (N, L) -> probabilities: sigmoid of the calibrated logits             calibration
                   -> the rule: p >= threshold, the k highest, or both             rule, thresholds, top_k
+                     or the set of the highest expected F1 (no thresholds)
                   -> add the best until min_labels, keep the best max_labels      empty, min_labels, max_labels
                   -> bool (N, L)
 
@@ -22,7 +23,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-RULES = ("threshold", "top_k", "threshold_top_k")
+from .calibration_multilabel import calibrate, check_calibration, is_per_label
+from .expected_f1_multilabel import expected_f1_sets
+
+RULES = ("threshold", "top_k", "threshold_top_k", "expected_f1")
 EMPTY = ("allow", "at_least_one", "abstain")
 FITTED_ON = (None, "validation", "cross_validation")
 # All of them must be present: a misspelt key is noticed because the right one is then missing.
@@ -76,10 +80,10 @@ def check_decision(decision: dict[str, Any], labels: Sequence[str]) -> None:
     if decision.get("fitted_on") not in FITTED_ON:
         raise _error("fitted_on", f"one of {FITTED_ON}", decision["fitted_on"], "Fit thresholds on validation rows")
     stored, actual = decision.get("labels_sha256"), hash_labels(labels)
-    if stored is None and isinstance(decision["thresholds"], (list, tuple)):
-        raise _error(
-            "labels_sha256", f"{actual} beside {len(labels)} thresholds", None, "Store the hash_labels() of the labels"
-        )
+    if stored is None and (isinstance(decision["thresholds"], (list, tuple)) or is_per_label(decision["calibration"])):
+        what = "thresholds" if isinstance(decision["thresholds"], (list, tuple)) else "calibrated labels"
+        expected = f"{actual} beside {len(labels)} {what}"
+        raise _error("labels_sha256", expected, None, "Store the hash_labels() of the labels")
     if stored not in (None, actual):
         raise _error("labels_sha256", f"{actual} of the model's {len(labels)} labels", stored, "Fit the decision again")
 
@@ -100,25 +104,7 @@ def check_settings(decision: dict[str, Any], num_labels: int) -> None:
             raise _error(key, f"one of {allowed}", decision[key], "Choose one of them")
     _check_thresholds(decision["thresholds"], num_labels)
     _check_counts(decision, num_labels)
-    temperature(decision)
-
-
-def temperature(decision: dict[str, Any]) -> float:
-    """The divisor of the logits, 1.0 without calibration.
-
-    Raises:
-        ValueError: If `calibration` is neither None nor a temperature above 0.
-    """
-    calibration = decision["calibration"]
-    if calibration is None:
-        return 1.0
-    contract = 'null or {"method": "temperature", "parameters": {"temperature": above 0}}'
-    if not isinstance(calibration, dict) or calibration.get("method") != "temperature":
-        raise _error("calibration", contract, calibration, "Fit the calibration again")
-    value = (calibration.get("parameters") or {}).get("temperature")
-    if not _is_number(value) or value <= 0:
-        raise _error("calibration", contract, calibration, "Fit the calibration again")
-    return float(value)
+    check_calibration(decision["calibration"], num_labels)
 
 
 def probabilities(logits: Tensor, decision: dict[str, Any]) -> Tensor:
@@ -134,7 +120,7 @@ def probabilities(logits: Tensor, decision: dict[str, Any]) -> Tensor:
     logits = torch.as_tensor(logits)
     # half-precision probabilities collapse to a few hundred values, and with them rankings and cuts
     wide = logits if logits.dtype == torch.float64 else logits.float()
-    return torch.sigmoid(wide / temperature(decision))
+    return torch.sigmoid(calibrate(wide, decision["calibration"]))
 
 
 def decide_probabilities(probs: Tensor, decision: dict[str, Any]) -> Tensor:
@@ -189,11 +175,13 @@ def _decide_block(probs: Tensor, thresholds: Tensor, decision: dict[str, Any]) -
     if probs.numel() and not ((probs >= 0) & (probs <= 1)).all():
         raise ValueError("probs: expected values in [0, 1], found NaN or others. Pass logits through probabilities().")
     rule = decision["rule"]
+    least = max(decision["min_labels"] or 0, 1 if decision["empty"] == "at_least_one" else 0)
+    if rule == "expected_f1":
+        return expected_f1_sets(probs, least, decision["max_labels"])
     scores = probs if rule == "top_k" else probs - thresholds
     chosen = torch.ones_like(probs, dtype=torch.bool) if rule == "top_k" else probs >= thresholds
     if rule in ("top_k", "threshold_top_k"):
         chosen &= _highest(probs, decision["top_k"])
-    least = max(decision["min_labels"] or 0, 1 if decision["empty"] == "at_least_one" else 0)
     if least:
         short = (chosen.sum(1) < least).nonzero().squeeze(1)
         # what is chosen already stays: +inf ranks it above every margin
@@ -228,7 +216,7 @@ def _check_thresholds(thresholds: Any, num_labels: int) -> None:
 def _check_counts(decision: dict[str, Any], num_labels: int) -> None:
     for key, least in (("top_k", 1), ("min_labels", 0), ("max_labels", 1)):
         value = decision[key]
-        allowed_none = key != "top_k" or decision["rule"] == "threshold"
+        allowed_none = key != "top_k" or "top_k" not in decision["rule"]
         if value is None and allowed_none:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= num_labels:

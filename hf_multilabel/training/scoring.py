@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset
+from scipy import sparse
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from hf_multilabel.evaluation.keeping import KEEP_SCORES, KeptBlock, RankedScores, ScoreKeeper, is_kept_in_part
+from hf_multilabel.evaluation.outcomes import as_label_sets
+from hf_multilabel.remote_code.calibration_multilabel import calibrate
 from hf_multilabel.remote_code.windows_multilabel import cut_windows, mean_over_windows
 
 Batch = Mapping[str, Tensor]
@@ -64,22 +69,103 @@ def score_dataset(
 
     Cost: One forward pass; 4 * N * width bytes on every process.
     """
-    state = PartialState()
-    order = np.argsort(np.asarray(dataset["length"]), kind="stable")[::-1]
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    training = model.training
-    model.eval().to(state.device)
-    mine: list[tuple[np.ndarray, np.ndarray]] = []
-    bar = tqdm(batches[state.process_index :: state.num_processes], desc=description, disable=not state.is_main_process)
-    with torch.inference_mode():
-        for rows in bar:
-            batch = collator([dataset[int(row)] for row in rows])
-            scores = function(model, {name: value.to(state.device) for name, value in batch.items()})
-            mine.append((rows, scores.float().cpu().numpy()))
-    model.train(training)
-    parts = gather_object(mine) if state.num_processes > 1 else mine
+    batches = _run(model, dataset, collator, batch_size, function, description)
+    mine = [(rows, scores.float().cpu().numpy()) for rows, scores in batches]
+    parts = gather_object(mine) if PartialState().num_processes > 1 else mine
     width = parts[0][1].shape[1] if parts else 0
     found = np.empty((len(dataset), width), dtype=np.float32)
     for rows, scores in parts:
         found[rows] = scores
     return found
+
+
+def score_split(
+    model: nn.Module,
+    dataset: Dataset,
+    collator: Callable[[list[dict]], Batch],
+    targets: sparse.csr_array,
+    keep: int | None = None,
+    **kwargs: Any,
+) -> np.ndarray | RankedScores:
+    """All logits of a small label set, else the highest probabilities of each row and those of its positives.
+
+    Args:
+        model: As of `score_dataset`.
+        dataset: As of `score_dataset`.
+        collator: As of `score_dataset`.
+        targets: True label sets in the dataset's order, (N, L).
+        keep: Scores kept a row, see `ScoreKeeper`; from L on, all logits are. None: all up to `SMALL_LABEL_SET` labels,
+            `KEEP_SCORES` above.
+        **kwargs: As of `score_dataset`; and `calibration` of kept scores, see `keep_scores`.
+    """
+    if not is_kept_in_part(targets.shape[1], keep):
+        return score_dataset(model, dataset, collator, **kwargs)
+    return keep_scores(model, dataset, collator, targets, k=keep or KEEP_SCORES, **kwargs)
+
+
+def keep_scores(
+    model: nn.Module,
+    dataset: Dataset,
+    collator: Callable[[list[dict]], Batch],
+    targets: sparse.csr_array,
+    *,
+    k: int = KEEP_SCORES,
+    calibration: dict[str, Any] | None = None,
+    batch_size: int = 32,
+    description: str = "scoring",
+) -> RankedScores:
+    """Apply a model to every row and keep the highest probabilities of each, and those of its positives.
+
+    Batches, processes and precision are those of `score_dataset`.
+
+    Args:
+        model: As of `score_dataset`.
+        dataset: As of `score_dataset`.
+        collator: As of `score_dataset`.
+        targets: True label sets in the dataset's order, (N, L).
+        k: Of the size: 8 k bytes a row, see `ScoreKeeper`.
+        calibration: As stored in a decision: probabilities are kept as it makes them.
+        batch_size: Rows of one forward pass.
+        description: Beside the progress bar.
+
+    Returns:
+        The kept scores, rows in the dataset's order, on every process.
+
+    Cost: One forward pass; 8 * N * k bytes on every process, and one batch.
+    """
+    state, keeper = PartialState(), ScoreKeeper(as_label_sets(targets, targets.shape, "targets"), k)
+    blocks: list[KeptBlock] = []
+    for rows, logits in _run(model, dataset, collator, batch_size, model_logits, description):
+        block = keeper.select(rows, torch.sigmoid(calibrate(logits.float(), calibration)))
+        if state.num_processes > 1:
+            blocks.append(block)
+        else:
+            keeper.place(block)
+    for block in gather_object(blocks) if state.num_processes > 1 else ():
+        keeper.place(block)
+    return keeper.finish()
+
+
+def _run(
+    model: nn.Module,
+    dataset: Dataset,
+    collator: Callable[[list[dict]], Batch],
+    batch_size: int,
+    function: Callable[[nn.Module, Batch], Tensor],
+    description: str,
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """The batches of this process: rows, and what the function gives for them."""
+    state = PartialState()
+    order = np.argsort(np.asarray(dataset["length"]), kind="stable")[::-1]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    training = model.training
+    model.eval().to(state.device)
+    bar = tqdm(batches[state.process_index :: state.num_processes], desc=description, disable=not state.is_main_process)
+    try:
+        for rows in bar:
+            batch = collator([dataset[int(row)] for row in rows])
+            with torch.inference_mode():
+                scores = function(model, {name: value.to(state.device) for name, value in batch.items()})
+            yield rows, scores
+    finally:
+        model.train(training)

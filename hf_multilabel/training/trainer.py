@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import EvalPrediction, Trainer
+from transformers.trainer_utils import EvalLoopOutput
 
 from hf_multilabel.console import show
 from hf_multilabel.data.batching import MultiLabelCollator, check_ids
+from hf_multilabel.evaluation.curves import ALL_SCORES
+from hf_multilabel.evaluation.keeping import SMALL_LABEL_SET
 from hf_multilabel.evaluation.metrics import evaluate_predictions
+from hf_multilabel.evaluation.streaming import StreamingMetrics
 from hf_multilabel.losses.binary import bce
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.collapse import CollapseAlarm
@@ -54,7 +60,8 @@ class MultiLabelTrainer(Trainer):
     The loss of an optimizer step is the mean over all its rows, on all processes and all accumulated batches, however
     unevenly they are filled: with the same rows a step, 4 x 1, 2 x 2 and 1 x 4 (rows x accumulation or processes) take
     the same steps. On several processes Accelerate fills the short last step of an epoch with rows from its start.
-    With bf16 only the training step is cast; evaluation sees the fp32 model that users load.
+    With bf16 only the training step is cast; evaluation sees the fp32 model that users load. Above `SMALL_LABEL_SET`
+    labels it keeps counts and sums instead of logits, and leaves out the metrics that need all scores of a label.
 
     Args:
         model: A `MultiLabelForSequenceClassification`, or any model with `backbone` that returns `.logits`.
@@ -110,6 +117,13 @@ class MultiLabelTrainer(Trainer):
             raise ValueError("head_l1, head_l2: expected 0 under FSDP, found a penalty. Use weight_decay there.")
         if args.learning_rates:  # a pattern that decides nothing is said now, not when everything is prepared
             layer_groups(model, args.learning_rate, overrides=args.learning_rates)
+        self.streamed: StreamingMetrics | None = None
+        best = (args.metric_for_best_model or "").removeprefix("eval_")
+        if self._streams() and best in ALL_SCORES:
+            raise ValueError(
+                f"metric_for_best_model: expected a metric that sums over rows give, for above {SMALL_LABEL_SET:,} "
+                f"labels no scores are kept, found {best!r}. Take macro_f1 or ndcg_at_5."
+            )
         self.unfreezing = Unfreezing()
         self.add_callback(self.unfreezing)
         if args.collapse_alarm and isinstance(train_dataset, Dataset) and isinstance(eval_dataset, Dataset):
@@ -152,6 +166,66 @@ class MultiLabelTrainer(Trainer):
                 # with the last batch of a step, and averaged over the processes: once a step however it is divided
                 loss = loss + elastic_net(head_weights(self.model), self.args.head_l1, self.args.head_l2)
         return (loss, outputs) if return_outputs else loss
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """The Trainer's; of many labels no logits are kept, and the metrics come from sums over all processes."""
+        loop = partial(super().evaluation_loop, dataloader, description, prediction_loss_only, ignore_keys)
+        loss_only = prediction_loss_only or (prediction_loss_only is None and self.args.prediction_loss_only)
+        if description == "Prediction" or loss_only or not self._streams():
+            return loop(metric_key_prefix)
+        labels = self.model.config.num_labels
+        self.streamed = StreamingMetrics(labels)
+        try:
+            output = loop(metric_key_prefix)
+            states = gather_object([self.streamed]) if self.accelerator.num_processes > 1 else [self.streamed]
+        finally:
+            self.streamed = None
+        for state in states[1:]:
+            states[0].merge(state)
+        if states[0].rows:  # an empty dataset has no metrics
+            found = states[0].compute().items()
+            output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in found})
+        return output
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor | None, Any, Any]:
+        """The Trainer's; in an evaluation of many labels the batch is counted and its logits are let go of."""
+        if self.streamed is None or "labels" not in inputs:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        own = self._count_own_rows(len(inputs["labels"]))
+        # under FSDP every process must take part in every forward pass, with a row at least
+        kept = {name: value[: max(own, 1)] for name, value in inputs.items()}
+        loss, logits, targets = super().prediction_step(model, kept, False, ignore_keys)
+        if own:
+            probs = logits.float().sigmoid().cpu()
+            self.streamed.update(probs, probs >= 0.5, targets.cpu() > 0.5)
+        return loss, None, None
+
+    def _count_own_rows(self, rows: int) -> int:
+        """How many rows of an evaluation batch are not repeated rows, which fill up the last one on some process."""
+        if self.accelerator.num_processes == 1:
+            return rows
+        index = self.accelerator.process_index
+        marks = torch.full((self.args.eval_batch_size,), index, device=self.args.device)
+        # as the Trainer drops the repeated rows, so that both mean the same ones
+        return min(rows, int((self.accelerator.gather_for_metrics(marks) == index).sum()))
+
+    def _streams(self) -> bool:
+        """Whether evaluations keep sums instead of logits: of many labels, unless somebody asks for the logits."""
+        asked = self.compute_metrics is not fixed_metrics or self.preprocess_logits_for_metrics is not None
+        return self.model.config.num_labels > SMALL_LABEL_SET and not asked
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Tensor]], device: torch.device) -> Tensor | None:
         """Rows of an optimizer step over all processes; the Trainer would count label cells, and not for this loss."""

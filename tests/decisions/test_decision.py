@@ -10,6 +10,7 @@ import torch
 from scipy import sparse
 
 from hf_multilabel.decisions import THRESHOLD_RULES, fit_decision, fit_thresholds, hash_rows
+from hf_multilabel.decisions.thresholds import rule_options
 from hf_multilabel.evaluation import evaluate_predictions
 from hf_multilabel.remote_code.decision_multilabel import (
     check_decision,
@@ -31,10 +32,11 @@ def scored() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("objective", THRESHOLD_RULES)
 def test_decision_survives_json_and_decides_as_its_cuts(objective: str, scored) -> None:
     probs, targets = scored
-    decision = json.loads(json.dumps(fit_decision(probs, sparse.csr_matrix(targets), LABELS, objective)))
+    options = {name: 0.5 for name, needed in rule_options(objective).items() if needed}
+    decision = json.loads(json.dumps(fit_decision(probs, sparse.csr_matrix(targets), LABELS, objective, **options)))
     check_decision(decision, LABELS)
     decided = decide_probabilities(torch.from_numpy(probs), decision).numpy()
-    np.testing.assert_array_equal(decided, probs.astype(float) >= fit_thresholds(probs, targets, objective))
+    np.testing.assert_array_equal(decided, probs.astype(float) >= fit_thresholds(probs, targets, objective, **options))
     measured = evaluate_predictions(probs, decided, targets)
     assert decision["in_sample"] == {name: measured[name] for name in ("micro_f1", "macro_f1", "macro_f1_present")}
 
@@ -51,6 +53,19 @@ def test_fixed_and_global_cuts_are_one_number_and_fixed_is_not_fitted(scored) ->
     fixed = fit_decision(*scored, LABELS, "fixed", threshold=0.3)
     assert (fixed["thresholds"], fixed["fitted_on"]) == (0.3, None)
     assert isinstance(fit_decision(*scored, LABELS, "micro_f1")["thresholds"], float)
+
+
+def test_options_are_evidence_and_common_cuts_one_number(scored) -> None:
+    decision = fit_decision(*scored, LABELS, "recall_at_least", recall=0.8, scope="overall")
+    assert decision["options"] == {"recall": 0.8, "scope": "overall"}
+    assert isinstance(decision["thresholds"], float)
+
+
+def test_sets_of_the_highest_expected_f1_are_decided_without_cuts(scored) -> None:
+    decision = fit_decision(*scored, LABELS, "fixed", rule="expected_f1")
+    assert decision["in_sample"]["micro_f1"] > 0
+    with pytest.raises(ValueError, match="objective: expected fixed, found 'balanced'. The rule expected_f1 uses no"):
+        fit_decision(*scored, LABELS, rule="expected_f1")
 
 
 def test_rows_are_known_by_ids_in_any_order(scored) -> None:

@@ -10,9 +10,17 @@ import torch
 from scipy import sparse
 from sklearn import metrics as sk
 
-from hf_multilabel.evaluation import METRICS, Outcome, evaluate_predictions, per_label_table
+from hf_multilabel.evaluation import METRICS, Outcome, evaluate_predictions, metric_calls, per_label_table
+from hf_multilabel.evaluation.frequency import split_by_frequency
 
 K = 3
+BETA = 2.0
+ROWS = 1000
+
+
+def training_counts(labels: int) -> np.ndarray:
+    """Of any L labels: some never seen, some as frequent as others."""
+    return np.array([0, 400, 150, 150, 30, 9, 1, 0] * labels)[:labels]
 
 
 def make_case(
@@ -41,17 +49,112 @@ CASES = {
 }
 
 
-def f_score(average: str) -> Callable:
-    return lambda p, y, t: sk.f1_score(t, y, average=average, zero_division=0)
+def from_sklearn(function: Callable, average: str, present: bool = False, **arguments) -> Callable:
+    def value(p, y, t):
+        labels = np.flatnonzero(t.any(0)) if present else None
+        if present and not len(labels):
+            return None
+        return function(t, y, average=average, zero_division=0, labels=labels, **arguments)
+
+    return value
 
 
-def gain(scores: np.ndarray, truth: np.ndarray) -> float:
-    """True labels among the top K, each place of a tied group holding the group's mean truth."""
+def f_score(average: str, present: bool = False) -> Callable:
+    return from_sklearn(sk.f1_score, average, present)
+
+
+def f_beta_score(average: str) -> Callable:
+    return from_sklearn(sk.fbeta_score, average, beta=BETA)
+
+
+def f_score_of_part(part: str, average: str, present: bool = False) -> Callable:
+    def value(p, y, t):
+        labels = split_by_frequency(training_counts(t.shape[1]))[part]
+        labels = [label for label in labels if t[:, label].any()] if present else labels
+        return sk.f1_score(t, y, labels=labels, average=average, zero_division=0) if len(labels) else None
+
+    return value
+
+
+def labels_of_part(part: str) -> Callable:
+    return lambda p, y, t: len(split_by_frequency(training_counts(t.shape[1]))[part])
+
+
+def in_places(scores: np.ndarray, truth: np.ndarray) -> list[float]:
+    """The truth from the highest score down, each place of a tied group holding the group's mean truth."""
     places = []
     for score in sorted(set(scores), reverse=True):
         group = truth[scores == score]
         places += [group.mean()] * len(group)
-    return sum(places[:K])
+    return places
+
+
+def gain(scores: np.ndarray, truth: np.ndarray) -> float:
+    """True labels among the top K."""
+    return sum(in_places(scores, truth)[:K])
+
+
+def discounted(places: list[float]) -> float:
+    return sum(value / np.log2(place + 2) for place, value in enumerate(places[:K]))
+
+
+def inverse_propensity(count: int) -> float:
+    c = (np.log(ROWS) - 1) * (1.5 + 1) ** 0.55
+    return 1 + c * np.exp(-0.55 * np.log(count + 1.5))
+
+
+def propensity_scored(score: Callable) -> Callable:
+    """The definition of Jain et al., normalised as in the Extreme Classification Repository."""
+
+    def value(p, y, t):
+        weights = np.array([inverse_propensity(count) for count in training_counts(t.shape[1])])
+        reached = sum(score(in_places(scores, weights * truth), truth) for scores, truth in zip(p, t, strict=True))
+        best = sum(score(sorted(weights * truth, reverse=True), truth) for truth in t)
+        return reached / best if best else 0
+
+    return value
+
+
+def ndcg(places: list[float], truth: np.ndarray) -> float:
+    return discounted(places) / discounted([1.0] * truth.sum()) if truth.any() else 0
+
+
+def r_precision(p, y, t):
+    return np.mean([gain(*row) / max(min(K, row[1].sum()), 1) for row in zip(p, t, strict=True)])
+
+
+def top_shares(p):
+    """How much of one of the top K places each label has, ties in equal parts."""
+    shares = np.zeros(p.shape)
+    for row, scores in enumerate(p):
+        for label, score in enumerate(scores):
+            above, tied = (scores > score).sum(), (scores == score).sum()
+            shares[row, label] = min(max(min(K, len(scores)) - above, 0), tied) / tied
+    return shares
+
+
+def macro_at_k(top: Callable, bottom: Callable) -> Callable:
+    def value(p, y, t):
+        shares = top_shares(p)
+        found = []
+        for given, truth in zip(shares.T, t.T, strict=True):
+            counts = (given * truth).sum(), given.sum(), truth.sum()
+            found.append(top(*counts) / bottom(*counts) if bottom(*counts) else 0)
+        return np.mean(found)
+
+    return value
+
+
+def average_precision(p, y, t):
+    return [
+        sk.average_precision_score(t[:, label], p[:, label]) if t[:, label].any() else None
+        for label in range(t.shape[1])
+    ]
+
+
+def present(values):
+    values = [value for value in values if value is not None]
+    return np.mean(values) if values else None
 
 
 def precision(p, y, t):
@@ -70,36 +173,73 @@ def macro_auc(p, y, t):
 ORACLES: dict[str, Callable] = {
     "micro_f1": f_score("micro"),
     "macro_f1": f_score("macro"),
-    "macro_f1_present": lambda p, y, t: (
-        sk.f1_score(t, y, average="macro", zero_division=0, labels=np.flatnonzero(t.any(0))) if t.any() else None
-    ),
+    "macro_f1_present": f_score("macro", present=True),
     "weighted_f1": f_score("weighted"),
     "samples_f1": f_score("samples"),
-    "micro_precision": lambda p, y, t: sk.precision_score(t, y, average="micro", zero_division=0),
-    "micro_recall": lambda p, y, t: sk.recall_score(t, y, average="micro", zero_division=0),
-    "macro_precision": lambda p, y, t: sk.precision_score(t, y, average="macro", zero_division=0),
-    "macro_recall": lambda p, y, t: sk.recall_score(t, y, average="macro", zero_division=0),
+    "micro_f_beta": f_beta_score("micro"),
+    "macro_f_beta": f_beta_score("macro"),
+    "weighted_f_beta": f_beta_score("weighted"),
+    "samples_f_beta": f_beta_score("samples"),
+    "micro_precision": from_sklearn(sk.precision_score, "micro"),
+    "macro_precision": from_sklearn(sk.precision_score, "macro"),
+    "macro_precision_present": from_sklearn(sk.precision_score, "macro", present=True),
+    "weighted_precision": from_sklearn(sk.precision_score, "weighted"),
+    "samples_precision": from_sklearn(sk.precision_score, "samples"),
+    "micro_recall": from_sklearn(sk.recall_score, "micro"),
+    "macro_recall": from_sklearn(sk.recall_score, "macro"),
+    "macro_recall_present": from_sklearn(sk.recall_score, "macro", present=True),
+    "weighted_recall": from_sklearn(sk.recall_score, "weighted"),
+    "samples_recall": from_sklearn(sk.recall_score, "samples"),
+    "micro_jaccard": from_sklearn(sk.jaccard_score, "micro"),
+    "macro_jaccard": from_sklearn(sk.jaccard_score, "macro"),
+    "macro_jaccard_present": from_sklearn(sk.jaccard_score, "macro", present=True),
+    "samples_jaccard": from_sklearn(sk.jaccard_score, "samples"),
     "macro_auc": macro_auc,
     "macro_auc_skipped": lambda p, y, t: sum(len(set(column)) == 1 for column in t.T.tolist()),
     "micro_auc": lambda p, y, t: sk.roc_auc_score(t.ravel(), p.ravel()) if 0 < t.mean() < 1 else None,
+    "macro_ap": lambda p, y, t: np.mean([value or 0 for value in average_precision(p, y, t)]),
+    "macro_ap_present": lambda p, y, t: present(average_precision(p, y, t)),
+    "micro_ap": lambda p, y, t: sk.average_precision_score(t.ravel(), p.ravel()) if t.any() else None,
+    "coverage_error": lambda p, y, t: sk.coverage_error(t, p),
+    "ranking_loss": lambda p, y, t: sk.label_ranking_loss(t, p),
+    "one_error": lambda p, y, t: np.mean([1 - in_places(*row)[0] for row in zip(p, t, strict=True)]),
     "lrap": lambda p, y, t: sk.label_ranking_average_precision_score(t, p),
     "subset_accuracy": lambda p, y, t: sk.accuracy_score(t, y),
     "hamming_loss": lambda p, y, t: sk.hamming_loss(t, y),
     "precision_at_k": precision,
     "recall_at_k": recall,
     "ndcg_at_k": lambda p, y, t: sk.ndcg_score(t, p, k=K),
+    "r_precision_at_k": r_precision,
+    "psp_at_k": propensity_scored(lambda places, truth: sum(places[:K])),
+    "psndcg_at_k": propensity_scored(ndcg),
+    "macro_precision_at_k": macro_at_k(lambda found, given, true: found, lambda found, given, true: given),
+    "macro_recall_at_k": macro_at_k(lambda found, given, true: found, lambda found, given, true: true),
+    "macro_f1_at_k": macro_at_k(lambda found, given, true: 2 * found, lambda found, given, true: given + true),
     "predicted_per_row": lambda p, y, t: y.sum() / len(y),
     "rows": lambda p, y, t: len(t),
     "rows_without_labels": lambda p, y, t: sum(not row.any() for row in t),
     "labels_without_positives": lambda p, y, t: sum(not column.any() for column in t.T),
 }
+for part in ("head", "torso", "tail"):
+    ORACLES[f"{part}_labels"] = labels_of_part(part)
+    ORACLES[f"{part}_micro_f1"] = f_score_of_part(part, "micro")
+    ORACLES[f"{part}_macro_f1"] = f_score_of_part(part, "macro")
+    ORACLES[f"{part}_macro_f1_present"] = f_score_of_part(part, "macro", present=True)
+
+
+def with_counts(probs: np.ndarray, predictions: np.ndarray, targets: np.ndarray) -> Outcome:
+    return Outcome(probs, predictions, targets, training_counts(probs.shape[1]), ROWS)
+
+
+def value_of(name: str, outcome: Outcome) -> float | None:
+    ((_, _, parameters),) = metric_calls([name], [K], [BETA])
+    return METRICS[name](outcome, *parameters)
 
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("case", CASES)
 def test_metric_equals_its_oracle(name: str, case: str) -> None:
-    outcome = Outcome(*CASES[case])
-    found = METRICS[name](outcome, K) if name.endswith("_at_k") else METRICS[name](outcome)
+    found = value_of(name, with_counts(*CASES[case]))
     expected = ORACLES[name](*CASES[case])
     assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
 
@@ -108,8 +248,13 @@ def test_metric_equals_its_oracle(name: str, case: str) -> None:
 def test_order_of_labels_changes_nothing(case: str) -> None:
     probs, predictions, targets = CASES[case]
     order = np.random.default_rng(0).permutation(probs.shape[1])
-    shuffled = evaluate_predictions(probs[:, order], predictions[:, order], targets[:, order])
-    assert shuffled == pytest.approx(evaluate_predictions(probs, predictions, targets), abs=1e-12)
+    counts = training_counts(len(order))
+    shuffled = evaluate_predictions(
+        probs[:, order], predictions[:, order], targets[:, order], label_counts=counts[order], rows=ROWS
+    )
+    expected = evaluate_predictions(probs, predictions, targets, label_counts=counts, rows=ROWS)
+    assert "psp_at_5" in shuffled
+    assert shuffled == pytest.approx(expected, abs=1e-12)
 
 
 def test_sparse_dense_and_tensor_inputs_agree() -> None:
@@ -137,7 +282,7 @@ def test_small_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_k_beyond_the_labels_means_all_labels() -> None:
     found = evaluate_predictions(*CASES["few_labels"], k=(2, 50))
-    for name in ("precision", "recall", "ndcg"):
+    for name in ("precision", "recall", "ndcg", "r_precision", "macro_precision", "macro_recall", "macro_f1"):
         assert found[f"{name}_at_50"] == found[f"{name}_at_2"]
 
 
@@ -176,6 +321,14 @@ def test_inputs_are_left_alone() -> None:
         ({"targets": sparse.csr_matrix([[2, 0]])}, "targets: expected 0 or 1, found .*2"),
         ({"metrics": ["micro_f"]}, "metrics: expected some of micro_f1, .* found 'micro_f'"),
         ({"k": [0]}, r"k: expected whole numbers above 0, found \[0\]"),
+        ({"betas": [0.0]}, r"betas: expected numbers above 0, found \[0.0\]"),
+        ({"metrics": ["psp_at_k"]}, "label_counts: expected the training texts .* psp_at_k needs, found None"),
+        ({"metrics": ["tail_labels"]}, "label_counts: expected the training texts .* tail_labels needs, found None"),
+        ({"label_counts": [1]}, r"label_counts: expected 2 whole numbers >= 0, found int64 of shape \(1,\)"),
+        ({"label_counts": [1, 0.5]}, "label_counts: expected 2 whole numbers >= 0, found float64"),
+        ({"label_counts": [1, -1]}, "label_counts: expected 2 whole numbers >= 0"),
+        ({"label_counts": [1, 9], "rows": 5}, "rows: expected the number of training texts, at least 9, found 5"),
+        ({"label_counts": [1, 9]}, "rows: expected the number of training texts, at least 9, found None"),
     ],
 )
 def test_wrong_arguments_are_named(change: dict, message: str) -> None:
@@ -189,7 +342,16 @@ def test_per_label_table_equals_scikit_learn() -> None:
     table = per_label_table(names, probs, predictions, sparse.csr_matrix(targets), np.arange(7) / 8)
     precision, recall, f1, support = sk.precision_recall_fscore_support(targets, predictions, zero_division=0)
     for label, line in enumerate(table):
-        assert list(line) == ["label", "support", "threshold", "precision", "recall", "f1", "auc"]
+        assert list(line) == [
+            *("label", "support", "predicted", "true_positive", "threshold"),
+            *("precision", "recall", "f1", "auc", "ap"),
+        ]
+        assert (line["predicted"], line["true_positive"]) == (
+            predictions[:, label].sum(),
+            (predictions & targets)[:, label].sum(),
+        )
+        expected_ap = pytest.approx(sk.average_precision_score(targets[:, label], probs[:, label])) if label else None
+        assert line["ap"] == expected_ap
         assert (line["label"], line["support"], line["threshold"]) == (names[label], support[label], label / 8)
         expected = (precision[label], recall[label], f1[label])
         assert (line["precision"], line["recall"], line["f1"]) == pytest.approx(expected)
@@ -201,5 +363,36 @@ def test_per_label_table_takes_one_threshold_and_counts_entries() -> None:
     assert [line["threshold"] for line in per_label_table("ab", [[0.5, 0.1]], [[1, 0]], [[1, 0]], 0.5)] == [0.5, 0.5]
     with pytest.raises(ValueError, match="names: expected 2 entries, found 1"):
         per_label_table("a", [[0.5, 0.1]], [[1, 0]], [[1, 0]], 0.5)
+    assert [line["training"] for line in per_label_table("ab", [[0.5, 0.1]], [[1, 0]], [[1, 0]], 0.5, [7, 0])] == [7, 0]
+    with pytest.raises(ValueError, match="label_counts: expected 2 entries, found 1"):
+        per_label_table("ab", [[0.5, 0.1]], [[1, 0]], [[1, 0]], 0.5, [7])
     with pytest.raises(ValueError, match="thresholds: expected 2 entries, found 3"):
         per_label_table("ab", [[0.5, 0.1]], [[1, 0]], [[1, 0]], [0.5, 0.5, 0.5])
+
+
+def test_counts_of_training_bring_the_metrics_that_need_them() -> None:
+    case, counts = CASES["tied"], training_counts(7)
+    without = evaluate_predictions(*case)
+    found = evaluate_predictions(*case, label_counts=counts.tolist(), rows=ROWS)
+    assert {name: found[name] for name in without} == without
+    added = found.keys() - without.keys()
+    assert {"psp_at_1", "psndcg_at_5", "head_labels", "torso_micro_f1", "tail_macro_f1_present"} <= added
+    assert all(name.startswith(("psp", "psndcg", "head", "torso", "tail")) for name in added)
+    assert found["head_labels"] + found["torso_labels"] + found["tail_labels"] == 7
+
+
+def test_betas_are_reported_by_name() -> None:
+    found = evaluate_predictions(*CASES["tied"], betas=[0.5, 2])
+    assert {"micro_f0.5", "micro_f2", "samples_f2", "weighted_f0.5"} <= found.keys()
+    assert not [name for name in found if "beta" in name]
+    assert evaluate_predictions(*CASES["tied"], betas=[1])["macro_f1"] == found["macro_f1"]
+
+
+def test_decisions_alone_have_no_ranking_metrics() -> None:
+    _, predictions, targets = CASES["tied"]
+    outcome = Outcome(None, predictions, targets)
+    assert METRICS["macro_f1"](outcome) == METRICS["macro_f1"](Outcome(*CASES["tied"]))
+    with pytest.raises(ValueError, match="probs: expected probabilities of shape"):
+        METRICS["lrap"](outcome)
+    with pytest.raises(ValueError, match=r"targets: expected shape \(N, L\), not empty, found \(3,\)"):
+        Outcome(None, [1, 0, 1], [1, 0, 1])

@@ -65,6 +65,16 @@ def test_results_show_the_fixed_cut_beside_the_tuned_decision(trained: Trained) 
     assert table == [["metric", "fixed 0.5", "stored decision"], ["micro F1", "0.5000", "0.7500"], ["rows", "7", "7"]]
 
 
+def test_many_metrics_are_folded_behind_the_headline(trained: Trained) -> None:
+    tuned = {f"recall_at_{k}": 0.5 for k in range(1, 20)} | {"micro_f1": 0.75}
+    card = render_card(facts(trained, metrics={"test": {"tuned": tuned | {"intervals": {"micro_f1": [0.7, 0.8]}}}}))
+    shown, folded = read_tables(card)[:2]
+    assert shown[1] == ["micro F1", "-", "0.7500"]
+    assert (len(shown), len(folded)) == (13, 9)
+    assert "8 more metrics" in card
+    assert "intervals" not in card
+
+
 def test_scores_on_validation_are_called_optimistic(trained: Trained) -> None:
     card = render_card(facts(trained, metrics={"validation": {"tuned": {"micro_f1": 0.9}}}))
     assert "the right column is optimistic" in card

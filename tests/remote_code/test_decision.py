@@ -47,7 +47,7 @@ def decide_row(probs: list[float], decision: dict[str, Any]) -> list[bool]:
     return [label in chosen for label in labels]
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "expected_f1"])  # its twin: test_expected_f1
 @pytest.mark.parametrize("empty", ["allow", "at_least_one", "abstain"])
 def test_decision_equals_the_loop(rule: str, empty: str) -> None:
     # a coarse grid of probabilities, so that ties and p == threshold are frequent
@@ -158,8 +158,8 @@ def test_fitted_decision_with_further_evidence_passes() -> None:
         ({"min_labels": 3, "max_labels": 2}, r"min_labels: expected at most max_labels=2, found 3"),
         ({"min_labels": 1, "empty": "abstain"}, r"min_labels: expected null or 0 beside empty: abstain, found 1"),
         ({"calibration": {"method": "magic"}}, r"calibration: expected null or .* found"),
-        ({"calibration": {"method": "temperature", "parameters": {"temperature": 0}}}, r"calibration: expected"),
-        ({"calibration": {"method": "temperature"}}, r"calibration: expected"),
+        ({"calibration": {"method": "temperature", "parameters": {"temperature": 0}}}, r"calibration\.parameters\.temperature: expected numbers above 0, found 0"),
+        ({"calibration": {"method": "temperature"}}, r"calibration\.parameters: expected temperature for temperature"),
     ],
 )
 def test_wrong_decision_is_refused(change: dict[str, Any], match: str) -> None:

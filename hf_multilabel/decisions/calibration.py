@@ -1,0 +1,204 @@
+"""Calibration: logits of held-out rows to probabilities that mean what they say, label by label.
+
+Fitted on logits, applied by `remote_code.calibration_multilabel`. Labels are never fitted alone: see `logistic`. A
+label without a positive keeps nearly the common fit, moved down as far as the absence of positives is evidence.
+
+Calibrating on the rows that the cuts are fitted on uses these rows twice. A calibration that grows strictly with the
+logit moves a label's own cut along with its scores and changes no set; only what compares labels with each other (one
+cut for all, shrinkage, ranks) sees it, so the second use adds little optimism. A guarantee of `risk_control` is
+another matter: it needs rows that a calibration per label has not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from torch import Tensor
+from torch.nn import functional
+
+from hf_multilabel.decisions.isotonic import fit_knots
+from hf_multilabel.decisions.logistic import fit_common, fit_each
+from hf_multilabel.decisions.prior_shift import estimate_prevalence, shift_prevalence
+from hf_multilabel.evaluation import as_label_sets
+from hf_multilabel.remote_code.calibration_multilabel import calibrate
+
+STRENGTH = 10.0  # measured: docs/decisions.md
+FLOOR = 0.01  # least slope: a label whose scores rank nothing gets nearly one probability, and keeps its order
+DIGITS = 9  # of stored numbers: more than float32 resolves
+
+Fit = Callable[[NDArray[np.floating], sparse.csr_array, float], dict[str, Any]]
+
+
+def temperature(logits: NDArray[np.floating], targets: sparse.csr_array, strength: float) -> dict[str, Any]:
+    """One temperature for all labels. Keeps the order of all scores, also between labels. Guo et al. 2017."""
+    slope = fit_common(logits, targets, _slope, [1.0], [FLOOR], strength)
+    return {"temperature": 1 / slope.item()}
+
+
+def temperature_per_label(logits: NDArray[np.floating], targets: sparse.csr_array, strength: float) -> dict[str, Any]:
+    """A temperature for each label, drawn toward the common one. Moves no probability across 0.5."""
+    common = fit_common(logits, targets, _slope, [1.0], [FLOOR], strength)
+    return {"temperature": 1 / fit_each(logits, targets, _slope, common, [FLOOR], strength)[:, 0]}
+
+
+def platt(logits: NDArray[np.floating], targets: sparse.csr_array, strength: float) -> dict[str, Any]:
+    """Slope and intercept for each label, drawn toward the common ones. Platt 1999."""
+    floor = [FLOOR, -np.inf]
+    common = fit_common(logits, targets, _line, [1.0, 0.0], floor, strength)
+    theta = fit_each(logits, targets, _line, common, floor, strength)
+    return {"slope": theta[:, 0], "intercept": theta[:, 1]}
+
+
+def beta(logits: NDArray[np.floating], targets: sparse.csr_array, strength: float) -> dict[str, Any]:
+    """Platt's with a slope of its own on either side of 0.5, drawn toward the common ones. Kull et al. 2017."""
+    floor = [FLOOR, FLOOR, -np.inf]
+    common = fit_common(logits, targets, _sides, [1.0, 1.0, 0.0], floor, strength)
+    theta = fit_each(logits, targets, _sides, common, floor, strength)
+    return {"a": theta[:, 0], "b": theta[:, 1], "c": theta[:, 2]}
+
+
+def isotonic(logits: NDArray[np.floating], targets: sparse.csr_array, strength: float) -> dict[str, Any]:
+    """Platt's, bent where the rows say so: a strictly growing broken line for each label. Zadrozny and Elkan 2002."""
+    line = platt(logits, targets, strength)
+    return fit_knots(logits, targets, line["slope"], line["intercept"], strength)
+
+
+def prior_shift(logits: NDArray[np.floating], targets: sparse.csr_array, strength: float) -> dict[str, Any]:
+    """Nothing but the offset that `prevalence` asks for."""
+    return {}
+
+
+def fit_calibration(
+    logits: ArrayLike | Tensor,
+    targets: Any,
+    method: str = "platt",
+    *,
+    strength: float | None = None,
+    prevalence: Mapping[str, float] | None = None,
+    unlabelled: ArrayLike | Tensor | None = None,
+    labels: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Fit a calibration on held-out rows.
+
+    Args:
+        logits: Finite, shape (N, L), array or tensor.
+        targets: 1 where the label holds, else 0, shape (N, L), dense or CSR.
+        method: Key of `CALIBRATORS`.
+        strength: Positives that the common fit counts for in each label; None: the measured default.
+        prevalence: Label to the share of texts it will hold for where the model is used; other labels keep theirs.
+        unlabelled: Logits of texts from there, shape (M, L), whose prevalences are then estimated.
+        labels: Label names in the order of their ids; needed beside `prevalence`.
+
+    Returns:
+        `{"method": ..., "parameters": {...}}` as a decision stores it: plain numbers and lists.
+
+    Raises:
+        ValueError: If shapes or values are wrong, the method is unknown, a label of `prevalence` is not among
+            `labels`, both ways to a prevalence are given, or neither for prior_shift.
+
+    Cost: about a dozen passes over the logits, isotonic two sorts more; memory of a few blocks.
+
+    Example:
+        >>> fit_calibration([[4.0], [-4.0], [4.0], [-4.0]], [[1], [0], [0], [1]], "temperature")["method"]
+        'temperature'
+    """
+    if method not in CALIBRATORS:
+        raise ValueError(f"method: expected one of {', '.join(CALIBRATORS)}, found {method!r}. Choose one of them.")
+    if strength is not None and not strength >= 0:
+        raise ValueError(f"strength: expected a number of at least 0, found {strength!r}. Try {STRENGTH}.")
+    scores = as_logits(logits)
+    held = as_label_sets(targets, scores.shape, "targets")
+    found = CALIBRATORS[method](scores, held, STRENGTH if strength is None else strength)
+    parameters = {name: _plain(value) for name, value in found.items()}
+    calibration = {"method": method, "parameters": parameters}
+    offset = _offset(scores, calibration, prevalence, unlabelled, labels)
+    if offset is None and method == "prior_shift":
+        raise ValueError("prevalence: expected label: share, or unlabelled logits, found neither. Give one of the two.")
+    if offset is not None:
+        parameters["offset"] = _plain(offset)
+    return calibration
+
+
+def as_logits(logits: ArrayLike | Tensor, where: str = "logits") -> NDArray[np.floating]:
+    """Logits as a float32 or float64 array, uncopied where they are one.
+
+    Raises:
+        ValueError: If the shape is not (N, L) with N, L > 0, or a value is not finite.
+    """
+    if isinstance(logits, Tensor):
+        logits = logits.detach().cpu()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+    scores = np.asarray(logits)
+    scores = scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float64)
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError(f"{where}: expected shape (N, L), not empty, found {scores.shape}. Pass one row a text.")
+    if not np.isfinite(scores.sum(dtype=np.float64)):
+        raise ValueError(f"{where}: expected finite numbers, found NaN or infinity. Look at what the model returns.")
+    return scores
+
+
+def _offset(
+    logits: NDArray[np.floating],
+    calibration: dict[str, Any],
+    prevalence: Mapping[str, float] | None,
+    unlabelled: ArrayLike | Tensor | None,
+    labels: Sequence[str] | None,
+) -> NDArray[np.float64] | None:
+    """The shift of the log-odds to the prevalence given or estimated, (L,)."""
+    if prevalence is None and unlabelled is None:
+        return None
+    if prevalence is not None and unlabelled is not None:
+        raise ValueError("prevalence: expected null beside unlabelled, found both. Give one of the two.")
+    here = _log_odds(logits, calibration)
+    if unlabelled is not None:
+        there = as_logits(unlabelled, "unlabelled")
+        if there.shape[1] != logits.shape[1]:
+            raise ValueError(f"unlabelled: expected {logits.shape[1]} labels, found {there.shape[1]}. Align them.")
+        return shift_prevalence(here, estimate_prevalence(here, _log_odds(there, calibration)))
+    names = {name: label for label, name in enumerate(labels or ())}
+    wanted = np.full(logits.shape[1], np.nan)
+    for name, share in (prevalence or {}).items():
+        if name not in names:
+            raise ValueError(f"prevalence: expected names among the labels, found {name!r}. Correct the name.")
+        if not 0 < share < 1:
+            raise ValueError(f"prevalence.{name}: expected a number between 0 and 1, found {share!r}. Correct it.")
+        wanted[names[name]] = share
+    return shift_prevalence(here, wanted)
+
+
+def _log_odds(logits: NDArray[np.floating], calibration: dict[str, Any]) -> NDArray[np.floating]:
+    return calibrate(torch.from_numpy(np.require(logits, requirements=["C", "W"])), calibration).numpy()
+
+
+def _plain(value: Any) -> Any:
+    """Floats or a list of them, with no more digits than matter."""
+    many = np.asarray(value, np.float64)
+    rounded = [float(f"{number:.{DIGITS}g}") for number in many.ravel()]
+    return rounded if many.ndim else rounded[0]
+
+
+def _slope(logits: Tensor) -> list[Tensor]:
+    return [logits]
+
+
+def _line(logits: Tensor) -> list[Tensor]:
+    return [logits, torch.ones_like(logits)]
+
+
+def _sides(logits: Tensor) -> list[Tensor]:
+    return [functional.logsigmoid(logits), functional.softplus(logits, threshold=40), torch.ones_like(logits)]
+
+
+CALIBRATORS: dict[str, Fit] = {
+    "temperature": temperature,
+    "temperature_per_label": temperature_per_label,
+    "platt": platt,
+    "beta": beta,
+    "isotonic": isotonic,
+    "prior_shift": prior_shift,
+}

@@ -1,0 +1,88 @@
+"""Another decision for one use of a finished model: what can be changed without scores to fit on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hf_multilabel.errors import nearest
+from hf_multilabel.remote_code.decision_multilabel import check_settings
+
+
+def override_decision(
+    decision: Mapping[str, Any],
+    labels: Sequence[str],
+    *,
+    threshold: float | None = None,
+    label_thresholds: Mapping[str, float] | None = None,
+    top_k: int | None = None,
+    min_labels: int | None = None,
+    max_labels: int | None = None,
+    empty: str | None = None,
+) -> dict[str, Any]:
+    """The stored decision with some settings replaced; what was not given stays, as does the calibration.
+
+    Cuts make a rule that uses cuts: they replace `top_k` and `expected_f1` by `threshold`. A `top_k` alone means
+    exactly the k most probable labels; beside cuts, or where k labels above their cuts were kept already, it keeps the
+    k most probable of those that pass. `min_labels` takes the place of a stored `empty: abstain`.
+
+    Args:
+        decision: As stored in config.json.
+        labels: Label names in the order of their ids, L of them.
+        threshold: The cut of every label.
+        label_thresholds: Label to its cut; the others keep theirs, or take `threshold`.
+        top_k: Labels of a row.
+        min_labels: Fewest labels of a row.
+        max_labels: Most labels of a row.
+        empty: What an empty label set becomes: allow, at_least_one or abstain.
+
+    Returns:
+        A new decision, checked; its evidence of a fit is gone where cuts or rule were replaced.
+
+    Raises:
+        ValueError: If a label is unknown, a value is out of range, or values do not go together.
+
+    Example:
+        >>> from hf_multilabel.remote_code.decision_multilabel import default_decision
+        >>> found = override_decision(default_decision(), ["sport", "news"], label_thresholds={"news": 0.2})
+        >>> found["rule"], found["thresholds"]
+        ('threshold', [0.5, 0.2])
+    """
+    found, has_cuts = dict(decision), threshold is not None or bool(label_thresholds)
+    if has_cuts:
+        found["thresholds"] = _cuts(decision["thresholds"], labels, threshold, label_thresholds or {})
+        if decision["rule"] != "threshold_top_k":
+            found |= {"rule": "threshold", "top_k": None}
+    if top_k is not None:
+        alone = not has_cuts and decision["rule"] != "threshold_top_k"
+        found |= {"rule": "top_k" if alone else "threshold_top_k", "top_k": top_k}
+        # exactly k is asked for, whatever bounds were stored
+        found |= {"min_labels": None, "max_labels": None, "empty": "allow"} if alone else {}
+    if min_labels and empty is None and found["empty"] == "abstain":
+        found["empty"] = "allow"
+    given = {"min_labels": min_labels, "max_labels": max_labels, "empty": empty}
+    found |= {key: value for key, value in given.items() if value is not None}
+    if has_cuts or top_k is not None:
+        found |= {"objective": "fixed", "fitted_on": None, "rows": 0, "expected": {}}
+        for evidence in ("rows_sha256", "in_sample", "options", "exact", "risk", "refitted"):
+            found.pop(evidence, None)
+    check_settings(found, len(labels))
+    return found
+
+
+def _cuts(
+    stored: float | Sequence[float], labels: Sequence[str], threshold: float | None, given: Mapping[str, float]
+) -> float | list[float]:
+    """The cut of all labels, or one a label."""
+    common = stored if threshold is None else threshold
+    if not given:
+        return common if isinstance(common, (int, float)) else list(common)
+    cuts = [common] * len(labels) if isinstance(common, (int, float)) else list(common)
+    ids = {name: number for number, name in enumerate(labels)}
+    for name, cut in given.items():
+        if name not in ids:
+            near = nearest(name, ids)
+            step = f"Write {near}" if near else "Write one of the model's labels"
+            raise ValueError(f"threshold: expected a label of the model, found {name!r}. {step}.")
+        cuts[ids[name]] = cut
+    return cuts

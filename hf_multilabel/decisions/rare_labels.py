@@ -1,0 +1,187 @@
+"""Cuts per label with a remedy for rare ones, whose own best cut is mostly chance."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from hf_multilabel.decisions.counting import count_by_label, next_lower, scores_of
+from hf_multilabel.decisions.cross_validation import take_rows
+from hf_multilabel.decisions.cuts import Candidates, find_candidates, keep_distance, logit, midway
+from hf_multilabel.decisions.f_cuts import f_gain, micro_f1
+from hf_multilabel.evaluation.averages import f_beta, macro, micro
+from hf_multilabel.evaluation.outcomes import Counts
+from hf_multilabel.evaluation.scores import Scores, TopScores
+
+SHRINKAGE = 1.0  # measured: docs/decisions.md
+STRENGTHS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # tried by choose_shrinkage
+FOLDS = 5  # of choose_shrinkage
+REPEAT_UP_TO = 4e6  # scores: below, chance in the parts matters and time does not
+ROUNDS = 6  # of the balanced rule: twice what the sets of docs/decisions.md and eurlex4k need to settle
+FALLBACKS = ("never", "highest")
+
+
+def balanced(scores: Scores, held: sparse.csr_array, *, shrinkage: float | str = SHRINKAGE) -> NDArray[np.float64]:
+    """Cuts for (micro-F1 + macro-F1) / 2 that hold on other rows: own cuts drawn toward the global one, (L,).
+
+    1. Own cut: the candidate that adds most to micro- plus macro-F1, f1_l / L + (2 caught - F taken) / (all taken + P),
+       with micro-F1 F linearised around the current cuts; all labels at once, repeated until nothing moves. F1 alone
+       would take nearly every row for a label the model can't rank. A label whose best cut adds nothing keeps the
+       global cut.
+    2. Shrinkage: on the logit scale a label with n positives goes n / (n + c) of the way from the global micro-F1 cut
+       to its own, c being `shrinkage`; infinity gives `micro_f1`, `auto` what `choose_shrinkage` finds. The cut then
+       keeps `MARGIN` or half the gap, if that is less, from the scores around it.
+
+    Cost: `micro_f1`, `macro_f1` and two passes over the scores; under `auto` 5 to 20 times that.
+    """
+    shared, own = shared_and_own(scores, held)
+    if not _known(scores, own):
+        return own
+    strength = choose_shrinkage(scores, held) if isinstance(shrinkage, str) else shrinkage
+    return draw_cuts(scores, np.bincount(held.indices, minlength=len(own)), shared, own, strength)
+
+
+def shared_and_own(scores: Scores, held: sparse.csr_array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The global cut and each label's own, where `balanced` starts from: (L,), (L,)."""
+    shared = micro_f1(scores, held)
+    if not _known(scores, shared):
+        return shared, shared
+    return shared, _joint_cuts(scores, held, find_candidates(scores, held), shared)
+
+
+def draw_cuts(
+    scores: Scores,
+    positives: NDArray[np.int64],
+    shared: NDArray[np.float64],
+    own: NDArray[np.float64],
+    shrinkage: float,
+) -> NDArray[np.float64]:
+    """Step 2 of `balanced`: (L,)."""
+    some, cuts = np.flatnonzero(positives), shared.copy()
+    weight = positives[some] / (positives[some] + max(shrinkage, np.finfo(float).tiny))
+    drawn = weight * logit(own[some]) + (1 - weight) * logit(shared[some])
+    cuts[some] = 1 / (1 + np.exp(-drawn))
+    return keep_distance(scores, cuts)
+
+
+def choose_shrinkage(scores: Scores, held: sparse.csr_array, seed: int = 0) -> float:
+    """The shrinkage of the highest (micro-F1 + macro-F1) / 2 on rows that the cuts were not fitted on.
+
+    The rows fall by chance into `FOLDS` parts, several times where scores are few; the cuts of the other parts judge
+    each part, at every strength of `STRENGTHS`. Equal or less than a standard error better than `SHRINKAGE`, that
+    default stays: a choice among eight has luck of its own.
+
+    Args:
+        scores: Probabilities, (N, L).
+        held: True label sets, (N, L).
+        seed: Of the parts.
+
+    Cost: 5 to 20 fits of `balanced`.
+    """
+    rows, rng = scores.shape[0], np.random.default_rng(seed)
+    if rows < 2 * FOLDS:
+        return SHRINKAGE
+    stored = scores.stored.nnz if isinstance(scores, TopScores) else scores.size
+    leads, errors = [], []
+    for _ in range(int(np.clip(REPEAT_UP_TO // stored, 1, 4))):
+        part = rng.permutation(rows) % FOLDS
+        counted = np.array([_judge_strengths(scores, held, part == number) for number in range(FOLDS)])  # (K, 3, S, L)
+        whole = counted.sum(axis=0)
+        leads.append(_lead(whole))
+        left_out = np.array([_lead(whole - fold) for fold in counted])  # (K, S)
+        errors.append(np.sqrt((FOLDS - 1) * left_out.var(axis=0)))
+    lead, error = np.mean(leads, axis=0), np.mean(errors, axis=0)
+    best = int(np.argmax(lead))
+    return STRENGTHS[best] if lead[best] > error[best] else SHRINKAGE
+
+
+def _lead(counted: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much better than `SHRINKAGE` each strength is, in (micro-F1 + macro-F1) / 2: (3, S, L) -> (S,)."""
+    counts = Counts(*counted)
+    gain = (micro(f_beta, counts) + macro(f_beta, counts)) / 2
+    return gain - gain[STRENGTHS.index(SHRINKAGE)]
+
+
+def _judge_strengths(
+    scores: Scores, held: sparse.csr_array, held_out: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Right, taken and true pairs of some rows by cuts fitted on the others, at every strength: (3, S, L)."""
+    inside, outside = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    fitted, judged = take_rows(scores, inside), take_rows(scores, outside)
+    known, truth = held[inside], held[outside]
+    counted = np.zeros((3, len(STRENGTHS), held.shape[1]), np.int64)
+    if not known.nnz:
+        return counted
+    shared, own = shared_and_own(fitted, known)
+    positives, score = np.bincount(known.indices, minlength=len(own)), scores_of(judged, truth)
+    counted[2] = np.bincount(truth.indices, minlength=len(own))
+    for place, strength in enumerate(STRENGTHS):
+        cuts = draw_cuts(fitted, positives, shared, own, strength)
+        counted[0, place] = np.bincount(truth.indices[score >= cuts[truth.indices]], minlength=len(own))
+        counted[1, place] = count_by_label(judged, cuts)
+    return counted
+
+
+def _joint_cuts(
+    scores: Scores, held: sparse.csr_array, found: Candidates, shared: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Step 1 of `balanced`: (L,)."""
+    labels, f1 = found.present, found.gain(f_gain(1.0))
+    start_taken = count_by_label(scores, shared)
+    caught = scores_of(scores, held).astype(np.float64) >= shared[0]
+    start_caught = np.bincount(held.indices[caught], minlength=len(shared))
+    taken, caught = start_taken.sum(), start_caught.sum()
+    chosen = np.full(len(labels), -1)  # -1: the shared cut
+    for _ in range(ROUNDS):
+        pooled = taken + held.nnz
+        gain = f1 / len(shared) + (2 * found.caught - 2 * caught / pooled * found.taken) / pooled
+        best = found.best(gain)
+        previous, chosen = chosen, np.where(gain[best] >= 0, best, -1)
+        own, rest = chosen[chosen >= 0], labels[chosen < 0]
+        absent = found.positives == 0
+        taken = found.taken[own].sum() + start_taken[rest].sum() + start_taken[absent].sum()
+        caught = found.caught[own].sum() + start_caught[rest].sum()
+        if not _known(scores, found.score[own]) or (chosen == previous).all():
+            break
+    cuts = shared.copy()
+    cuts[labels[chosen >= 0]] = found.place(scores, chosen[chosen >= 0])
+    return cuts
+
+
+def _known(scores: Scores, cuts: NDArray[np.floating]) -> bool:
+    """Whether counts at these cuts may be built on; where not, `fit_thresholds` starts again with safe ones."""
+    return not isinstance(scores, TopScores) or scores.unstored_at_floor or not len(cuts) or scores.knows(cuts)
+
+
+def scut_fbr(
+    scores: Scores, held: sparse.csr_array, *, beta: float = 1.0, fbr_floor: float = 0.3, fbr_fallback: str = "highest"
+) -> NDArray[np.float64]:
+    """Each label's own cut of the highest F-beta, unless that stays below a floor: then a cautious cut, (L,). Exact.
+
+    FBR.0 (`never`) gives such labels a cut of 1, FBR.1 (`highest`) one just below the highest score of the label. A
+    label without a positive is such a label, for its F is 0.
+
+    Cost: `macro_f1` and two passes over the scores.
+
+    Reference: Yang 2001, section 3 (SCut, FBR); Fan and Lin 2007.
+    """
+    found = find_candidates(scores, held)
+    best = found.best(found.gain(f_gain(beta)))
+    good = found.gain(f_gain(beta))[best] >= fbr_floor
+    cuts = np.ones(scores.shape[1])
+    cuts[found.present[good]] = found.place(scores, best[good])
+    if fbr_fallback == "highest":
+        poor = np.setdiff1d(np.arange(len(cuts)), found.present[good])
+        highest = _highest(scores)[poor]
+        cuts[poor] = midway(highest, next_lower(scores, highest, poor))
+    return cuts
+
+
+def _highest(scores: Scores) -> NDArray[np.floating]:
+    """The highest score of each label, 0 if none is kept: (L,)."""
+    if not isinstance(scores, TopScores):
+        return scores.max(axis=0)
+    highest = np.zeros(scores.shape[1], scores.dtype)
+    np.maximum.at(highest, scores.stored.indices, scores.stored.data)
+    return highest

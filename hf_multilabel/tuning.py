@@ -1,0 +1,302 @@
+"""Refit the decision of a finished model: no weight changes, only the decision and what is said of it.
+
+model, DATA -> scores -> decision, fitted as a run of the recipe would -> results at the new decision
+-> config.json, metrics.json, README.md, manifest.json staged beside the other files, proved, moved in
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hf_multilabel.console import note, results_table, show
+from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.data.remedies import apply_remedies
+from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
+from hf_multilabel.errors import Finding, InputError, MultiLabelError
+from hf_multilabel.evaluation.metrics import label_table
+from hf_multilabel.inference import FinishedModel, judge, measure
+from hf_multilabel.measurement import check_split, load_rows
+from hf_multilabel.publishing.bundle import (
+    CARD,
+    MANIFEST,
+    finish_interrupted,
+    stage_changes,
+    verify_bundle,
+)
+from hf_multilabel.publishing.card import CardFacts
+from hf_multilabel.publishing.card_sections import replace_decision
+from hf_multilabel.recipe import Recipe
+from hf_multilabel.recipe.reading import read_file
+from hf_multilabel.release import prove_and_publish
+from hf_multilabel.workflow import balance_of, check_fit, fit_the_decision
+
+SECTIONS = ("data", "decision", "evaluation")
+REPORTED = ("validation", "test")
+Rows = tuple[MultiLabelData, str]
+NAMED = re.compile(r"# The recipe (.*) with its overrides")
+
+
+@dataclass
+class Task:
+    """A model whose decision is refitted, and the rows for it.
+
+    Args:
+        folder: The run's folder.
+        finished: The model.
+        recipe: That of the model, with the new settings of its decision.
+        fitted: The rows to fit on, as the split `validation`.
+        reported: Data and split that hold the very rows of a split of metrics.json, by the name of the latter.
+        metrics: Content of metrics.json.
+        batch_size: Texts of one forward pass.
+        scores: What was scored already, by the fingerprint of the rows.
+    """
+
+    folder: Path
+    finished: FinishedModel
+    recipe: Recipe
+    fitted: MultiLabelData
+    reported: dict[str, Rows]
+    metrics: dict[str, Any]
+    batch_size: int
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    def score(self, data: MultiLabelData, split: str) -> Any:
+        """Scores of a split, as a run of the recipe keeps them."""
+        rows = data.splits[split]
+        if rows._fingerprint not in self.scores:
+            keep = self.recipe.evaluation.keep_scores
+            score = self.finished.scorer(rows, data.label_matrix(split), keep, self.batch_size, split)
+            self.scores[rows._fingerprint] = score()
+        return self.scores[rows._fingerprint]
+
+
+def tune(
+    model: str,
+    source: str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    objective: str | None = None,
+    split: str = "validation",
+    batch_size: int = 32,
+) -> dict[str, Any]:
+    """Fit the decision of a finished model anew and put it in the place of the old one.
+
+    Settings start from the model's recipe. In metrics.json `fixed` stays and `tuned` is measured again on the same
+    rows; where those are not at hand, it goes. The recipe stays as it is: it says how the model was trained.
+
+    Args:
+        model: The run's folder.
+        source: File, folder or Hub dataset with rows that the model was not trained on; a single file is used whole.
+            None takes the data of the model's recipe.
+        overrides: `decision.key=value`, and of `data` and `evaluation`.
+        objective: What the cuts are chosen for; options of the old objective are then dropped.
+        split: The rows to fit on: validation, or train of other data than the model's.
+        batch_size: Texts of one forward pass.
+
+    Returns:
+        The new decision.
+
+    Raises:
+        InputError: If model, data or settings are not as expected; nothing was written.
+        EnvironmentFault: If the machine or the proof fails; the model is as it was.
+
+    Cost: A forward pass a row of the fitted and the reported splits; reads the bundle once and copies no weights.
+    """
+    task = prepare(model, source, with_objective(overrides, objective), split, batch_size)
+    note(f"fitting on {len(task.fitted.splits['validation']):,} rows")
+    found = task.score(task.fitted, "validation")
+    decision = fit_the_decision(task.recipe, task.fitted, {"validation": found})
+    settings = [*([] if objective is None else [f"decision.objective={objective}"]), *overrides]
+    said = [setting for setting in settings if setting.startswith("decision.")]
+    decision |= {"refitted": {"data": Path(source).name if source else None, "settings": said}}
+    task.finished.model.config.decision = decision
+    task.finished.model.config.validate_decision()
+    metrics, per_label, shown = measure_again(task)
+    show(results_table(shown))
+    publish_decision(task, metrics, per_label)
+    note(f"done: {task.folder}")
+    return decision
+
+
+def prepare(model: str, source: str | None, overrides: Sequence[str], split: str, batch_size: int) -> Task:
+    """Model, settings and rows, checked; writes nothing but what an interrupted run left unfinished.
+
+    Raises:
+        InputError: As `tune`.
+    """
+    for override in overrides:
+        if override.partition(".")[0] not in SECTIONS:
+            fix = "leave it out, or train again"
+            raise InputError(Finding("C112", override, "expected a change to decision or data, found another", fix))
+    if split not in ("validation", "train"):
+        fix = "keep test rows for evaluate; rows of your own that are no test can be given as a file of their own"
+        raise InputError(Finding("C113", "--split", f"expected validation or train, found {split!r}", fix))
+    folder = bundle_folder(model)
+    finished = FinishedModel.load(folder)
+    metrics = json.loads(finished.file("metrics.json").read_text(encoding="utf-8"))
+    recipe, data = load_rows(finished, source, overrides)
+    if source is not None and Path(source).is_file() and len(data.splits) == 1:
+        split = next(iter(data.splits))
+    check_split(recipe, data, split)
+    check_unseen(recipe, data, split, metrics)
+    rows = MultiLabelData({"validation": data.splits[split]}, data.labels, {})
+    check_fit(recipe, rows)
+    reported = same_rows(data, metrics)
+    missing = [name for name in REPORTED if name in metrics and name not in reported]
+    if missing and source is not None:
+        reported |= own_rows(finished, metrics, missing)
+    return Task(folder, finished, recipe, rows, reported, metrics, batch_size)
+
+
+def bundle_folder(model: str) -> Path:
+    """The folder of a finished run, what was interrupted there finished, every byte as its manifest says.
+
+    Raises:
+        InputError: If it is none.
+        EnvironmentFault: If it is damaged.
+    """
+    folder = Path(model)
+    if not folder.exists() and model.count("/") == 1 and not model.startswith((".", "/", "~")):
+        what = "expected the folder of a finished run, found none"
+        raise InputError(Finding("C114", model, what, f"download it: `hf download {model} --local-dir FOLDER`"))
+    if (folder / MANIFEST).is_file():
+        finish_interrupted(folder)
+    verify_bundle(folder)
+    return folder
+
+
+def with_objective(overrides: Sequence[str], objective: str | None) -> list[str]:
+    """The overrides with another objective: what only the old one takes is cleared, unless it is given, too.
+
+    Example:
+        >>> with_objective(["decision.empty=allow"], "scut_fbr")[-4:]
+        ['decision.mean_labels=null', 'decision.risk=null', 'decision.objective=scut_fbr', 'decision.empty=allow']
+    """
+    if objective is None:
+        return list(overrides)
+    given = {override.partition("=")[0].strip() for override in overrides}
+    if objective not in THRESHOLD_RULES:
+        return [f"decision.objective={objective}", *overrides]
+    taken = rule_options(objective)
+    cleared = {f"decision.{key}": "0.5" if key == "threshold" else "null" for key in OPTIONS if key not in taken}
+    cleared["decision.risk"] = "null"
+    kept = [f"{key}={value}" for key, value in cleared.items() if key not in given]
+    return [*kept, f"decision.objective={objective}", *overrides]
+
+
+def check_unseen(recipe: Recipe, data: MultiLabelData, split: str, metrics: Mapping[str, Any]) -> None:
+    """Refuse the rows the model was trained on, and those its results are reported on.
+
+    Raises:
+        InputError: If the rows are the training or the test rows of the run.
+    """
+    known = fingerprints(metrics)
+    for name, why in (("train", "it knows their labels"), ("test", "its results on them would be worth nothing")):
+        if known.get(name) == data.splits[split]._fingerprint:
+            what = f"expected rows apart from those of the run, found its {name} rows: {why}"
+            raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give validation rows"))
+
+
+def fingerprints(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What tells the rows of the run's splits from others, by split."""
+    return metrics.get("data", {}).get("fingerprints", {})
+
+
+def same_rows(data: MultiLabelData, metrics: Mapping[str, Any]) -> dict[str, Rows]:
+    """The split of the data that holds the very rows of a reported split, by the name of the latter."""
+    known = fingerprints(metrics)
+    splits = {rows._fingerprint: split for split, rows in data.splits.items()}
+    return {name: (data, splits[known[name]]) for name in REPORTED if name in metrics and known.get(name) in splits}
+
+
+def own_rows(finished: FinishedModel, metrics: Mapping[str, Any], missing: Sequence[str]) -> dict[str, Rows]:
+    """The missing splits from the data of the model's recipe, as far as those are still there."""
+    try:
+        found = same_rows(load_rows(finished, None)[1], metrics)
+    except MultiLabelError:
+        found = {}
+    if lost := [name for name in missing if name not in found]:
+        note(f"the run's own {' and '.join(lost)} rows are not here: its results at the old decision go")
+    return {name: rows for name, rows in found.items() if name in missing}
+
+
+def measure_again(
+    task: Task,
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, dict[str, dict[str, Any]]]]:
+    """Results at the new decision: metrics.json, the card's lines of the labels, and a table of before and after."""
+    metrics, shown, per_label = dict(task.metrics), {}, []
+    decision, evaluation = task.finished.model.config.decision, task.recipe.evaluation
+    for name in (name for name in REPORTED if name in metrics):
+        # the card reports the last of them, or nothing
+        per_label, before = [], metrics[name].get("tuned")
+        metrics[name] = {"fixed": metrics[name]["fixed"]}
+        if name not in task.reported:
+            continue
+        data, split = task.reported[name]
+        scores, truth = task.score(data, split), data.label_matrix(split)
+        counts = training_counts(task, data)
+        found = measure(scores, truth, decision, evaluation.k, *counts, evaluation.intervals)["tuned"]
+        shown[name] = metrics[name] | ({"before": before} if before else {}) | {"tuned": found}
+        metrics[name]["tuned"] = found
+        per_label = label_table(judge(scores, truth, decision), data.labels.names, decision["thresholds"])
+    return metrics, per_label, shown
+
+
+def training_counts(task: Task, data: MultiLabelData) -> tuple[list[int], int] | tuple[None, None]:
+    """Training rows of each label, and of all, as the run counted them; None where its training rows are not here."""
+    if "train" not in data.splits or data.splits["train"]._fingerprint != fingerprints(task.metrics).get("train"):
+        return None, None
+    augment = task.recipe.data.augment
+    data = apply_remedies(data, augment and augment.model_dump(), balance_of(task.recipe))
+    return data.label_matrix("train").getnnz(axis=0).tolist(), int(np.max(data.known_rows()))
+
+
+def publish_decision(task: Task, metrics: dict[str, Any], per_label: Sequence[Mapping[str, Any]]) -> None:
+    """Stage the files that change, prove the model with them, move them in.
+
+    Raises:
+        EnvironmentFault: If the disk or the proof fails; the model is as it was.
+    """
+    config = json.loads((task.folder / "config.json").read_text(encoding="utf-8"))
+    # in the order in which the config is saved
+    config["decision"] = json.loads(json.dumps(task.finished.model.config.decision, sort_keys=True))
+    card = (task.folder / CARD).read_text(encoding="utf-8")
+    files = {
+        "config.json": json.dumps(config, indent=2) + "\n",
+        "metrics.json": json.dumps(metrics, indent=1) + "\n",
+        CARD: replace_decision(card, card_facts(task, metrics, per_label)),
+    }
+    note(f"writing and proving {task.folder}")
+    staging = stage_changes(task.folder, files)
+    model, tokenizer = task.finished.model.cpu(), task.finished.tokenizer
+    texts = task.fitted.splits["validation"]["text"]
+    try:
+        prove_and_publish(staging, model, tokenizer, texts, tokenizer.model_max_length)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def card_facts(task: Task, metrics: Mapping[str, Any], per_label: Sequence[Mapping[str, Any]]) -> CardFacts:
+    """What the card says of results, decision and labels; names as the run gave them."""
+    path = task.folder / "recipe.yaml"
+    written = read_file(path, str(path)).values
+    named = NAMED.match(path.read_text(encoding="utf-8"))
+    hub = task.recipe.hub
+    return CardFacts(
+        name=hub.repo_id.split("/")[-1] if hub.repo_id else named.group(1) if named else task.folder.name,
+        labels=task.fitted.labels.names,
+        metrics={split: metrics[split] for split in REPORTED if split in metrics},
+        decision=task.finished.model.config.decision,
+        max_length=task.recipe.data.max_length,
+        per_label=per_label,
+        dataset=Path(written["data"]["source"]).name,
+        dataset_id=hub.datasets[0] if hub.datasets else None,
+    )

@@ -1,0 +1,148 @@
+"""Scores kept in part: the cuts of all scores wherever the fit says so, cautious ones elsewhere, whatever L."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from hf_multilabel.decisions import THRESHOLD_RULES, fit_decision, fit_thresholds
+from hf_multilabel.decisions.thresholds import fit_cuts
+from hf_multilabel.evaluation import TopScores, as_label_sets
+from tests.decisions.brute_force import f_beta, scored
+
+# a drawn cut depends on how far the next lower score is, which may not be kept: no shrinkage here
+NEEDED = {"balanced": {"shrinkage": 0.0}, "precision_at_least": {"precision": 0.5}, "recall_at_least": {"recall": 0.5}}
+RULES = sorted(rule for rule in THRESHOLD_RULES if rule != "f_star_half")
+OVERALL = ["precision_at_least", "recall_at_least", "cost"]
+
+
+def keep(probs: np.ndarray, targets: np.ndarray, k: int) -> TopScores:
+    return TopScores.of(probs, as_label_sets(targets, probs.shape, "targets"), k)
+
+
+def realistic(rows: int, labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    share = 0.5 / np.arange(1, labels + 1)
+    targets = rng.random((rows, labels)) < share
+    logits = np.log(share / (1 - share)) + 4 * targets + rng.normal(size=(rows, labels))
+    return (1 / (1 + np.exp(-logits))).astype(np.float32), targets
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    scored(positive=True) | scored(np.float64, positive=True), st.integers(1, 8), st.sampled_from(RULES), st.booleans()
+)
+def test_an_exact_fit_decides_as_that_of_all_scores(case: tuple, k: int, rule: str, overall: bool) -> None:
+    probs, targets = case
+    held = as_label_sets(targets, probs.shape, "targets")
+    options = NEEDED.get(rule, {}) | ({"scope": "overall"} if overall and rule in OVERALL else {})
+    scores = keep(probs, targets, k)
+    cuts, exact = fit_cuts(scores, held, rule, **options)
+    if exact:
+        expected = fit_cuts(probs, held, rule, **options)[0]
+        np.testing.assert_array_equal(probs.astype(float) >= cuts, probs.astype(float) >= expected)
+    elif rule not in ("balanced", "cardinality"):
+        # counts too low found a cut that counts too high do not trust
+        assert scores.ceiling >= 0
+
+
+@settings(deadline=None, max_examples=60)
+@given(scored(positive=True), st.sampled_from(RULES))
+def test_all_scores_kept_give_the_same_cuts(case: tuple, rule: str) -> None:
+    probs, targets = case
+    options = NEEDED.get(rule, {})
+    scores = keep(probs, targets, probs.shape[1])
+    assert scores.ceiling < 0
+    np.testing.assert_array_equal(
+        fit_thresholds(scores, targets, rule, **options), fit_thresholds(probs, targets, rule, **options)
+    )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_enough_scores_kept_are_exact_and_say_so(rule: str) -> None:
+    probs, targets = realistic(400, 30, 0)
+    held = as_label_sets(targets, probs.shape, "targets")
+    found, exact = fit_cuts(keep(probs, targets, 20), held, rule, **NEEDED.get(rule, {}))
+    assert exact or rule == "recall_at_least"
+    if exact:
+        np.testing.assert_allclose(found, fit_cuts(probs, held, rule, **NEEDED.get(rule, {}))[0], atol=1e-3)
+
+
+@settings(deadline=None, max_examples=100)
+@given(scored(positive=True), st.integers(1, 3))
+def test_cautious_cuts_are_no_worse_than_they_look(case: tuple, k: int) -> None:
+    """Counts too high bound F from below: what is fitted with them is really reached."""
+    probs, targets = case
+    held = as_label_sets(targets, probs.shape, "targets")
+    cuts, exact = fit_cuts(keep(probs, targets, k), held, "precision_at_least", precision=0.5, scope="overall")
+    decided = probs.astype(float) >= cuts
+    assert exact or cuts[0] == 1 or (decided & targets).sum() >= 0.5 * decided.sum()
+
+
+def test_an_inexact_fit_warns_and_a_decision_records_it() -> None:
+    probs, targets = realistic(200, 30, 1)
+    names = [f"label {i}" for i in range(30)]
+    with pytest.warns(UserWarning, match="probs: expected scores kept down to .* Keep more scores a row"):
+        fit_thresholds(keep(probs, targets, 1), targets, "macro_f1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit_thresholds(keep(probs, targets, 25), targets, "micro_f1")
+    rough = fit_decision(keep(probs, targets, 1), targets, names, "macro_f1")
+    assert (rough["exact"], rough["in_sample"]) == (False, {})
+    fine = fit_decision(keep(probs, targets, 25), targets, names, "micro_f1")
+    whole = fit_decision(probs, targets, names, "micro_f1")
+    assert fine.pop("exact") is True
+    assert fine["in_sample"] == pytest.approx(whole["in_sample"])
+    assert f_beta(probs >= fine["thresholds"], targets) == pytest.approx(fine["in_sample"]["micro_f1"])
+
+
+def wide(labels: int) -> tuple[TopScores, sparse.csr_array]:
+    """The same scores under label lists of different lengths."""
+    rng = np.random.default_rng(0)
+    ids = np.sort(rng.permuted(np.tile(np.arange(1000), (2000, 1)), axis=1)[:, :20], axis=1)
+    scores = rng.random((2000, 20)).astype(np.float32)
+    indptr = np.arange(0, 2001) * 20
+    stored = sparse.csr_array((scores.ravel(), ids.ravel(), indptr), shape=(2000, labels))
+    true = scores > 0.9
+    rows, places = np.nonzero(true)
+    held = sparse.csr_array((np.ones(len(rows), bool), (rows, ids[rows, places])), shape=(2000, labels))
+    return TopScores(stored, np.full(2000, 0.01, np.float32)), as_label_sets(held, held.shape, "targets")
+
+
+def test_time_does_not_grow_with_the_labels() -> None:
+    def seconds(labels: int, rule: str) -> float:
+        scores, held = wide(labels)
+        start = time.process_time()
+        fit_cuts(scores, held, rule)
+        return time.process_time() - start
+
+    for rule in ("macro_f1", "micro_f1", "balanced"):
+        few, many = (min(seconds(labels, rule) for _ in range(3)) for labels in (1_000, 100_000))
+        assert many < 3 * few + 0.05  # a hundred times the labels, and an (L,) result
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TopScores(sparse.csr_array((2, 3), dtype=np.float32), np.zeros(3)), r"floor: expected shape \(2,\)"),
+        (lambda: TopScores(sparse.csr_array([[1.5]]), np.zeros(1)), r"stored: expected values in \[0, 1\], found 1.5"),
+        (lambda: TopScores(sparse.csr_array([[0.5]]), np.array([np.nan])), r"floor: expected values in \[0, 1\]"),
+        (
+            lambda: fit_thresholds(TopScores(sparse.csr_array([[0.5, 0.0]]), np.zeros(1)), [[0, 1]]),
+            "probs: expected the scores of all positives, found none at row 0, label 1",
+        ),
+        (
+            lambda: fit_thresholds(TopScores(sparse.csr_array([[0.5, 0.0]]), np.zeros(1)), [[1, 0]], "f_star_half"),
+            "f_star_half: expected all scores",
+        ),
+    ],
+)
+def test_wrong_scores_are_named(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,127 @@
+"""Two runs compared: against scipy, exhaustive swaps and simulated runs that do not differ."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sk
+
+from hf_multilabel.evaluation import CORRECTIONS, Outcome, compare_labels, compare_runs
+from hf_multilabel.evaluation.comparison import benjamini_hochberg, holm, sign_test
+
+
+def make_runs(rows: int, gain: float, seed: int) -> tuple[Outcome, Outcome]:
+    """Two runs on the same rows, the second with more signal."""
+    rng = np.random.default_rng(seed)
+    targets = rng.random((rows, 4)) < [0.5, 0.3, 0.2, 0.1]
+    hardness = rng.normal(size=(rows, 1))
+    scores = [targets * (1.5 + more) + hardness + 0.7 * rng.normal(size=(rows, 4)) for more in (0, gain)]
+    probs = [1 / (1 + np.exp(-score + 1)) for score in scores]
+    return Outcome(probs[0], probs[0] >= 0.5, targets), Outcome(probs[1], probs[1] >= 0.5, targets)
+
+
+@pytest.mark.parametrize("method", ["bootstrap", "randomisation"])
+def test_a_better_run_is_found_and_an_equal_one_is_not(method: str) -> None:
+    first, second = make_runs(400, 1.0, 0)
+    found = compare_runs(first, second, ["micro_f1", "macro_f1", "samples_f1", "lrap"], resamples=300, method=method)
+    for difference in found.values():
+        assert 0 < difference.low < difference.difference < difference.high
+        assert difference.difference == difference.second - difference.first
+        assert difference.p_value == pytest.approx(1 / 301)
+    same = compare_runs(first, first, resamples=50, method=method)["micro_f1"]
+    assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("method", ["bootstrap", "randomisation"])
+def test_equal_runs_differ_as_rarely_as_promised(method: str) -> None:
+    p_values = [
+        compare_runs(*make_runs(100, 0.0, seed), ["micro_f1"], resamples=100, method=method, seed=seed)[
+            "micro_f1"
+        ].p_value
+        for seed in range(200)
+    ]
+    assert 0.005 <= np.mean(np.array(p_values) <= 0.05) <= 0.09
+    assert 0.4 <= np.median(p_values) <= 0.6
+
+
+def test_randomisation_equals_all_swaps() -> None:
+    first, second = make_runs(7, 1.0, 3)
+    truth, ours, theirs = (sets.toarray() for sets in (first.targets, first.predictions, second.predictions))
+    difference = abs(sk.f1_score(truth, theirs, average="macro") - sk.f1_score(truth, ours, average="macro"))
+    extreme = []
+    for swap in itertools.product([False, True], repeat=7):
+        chosen = np.array(swap)[:, None]
+        one, other = np.where(chosen, theirs, ours), np.where(chosen, ours, theirs)
+        scores = [sk.f1_score(truth, sets, average="macro", zero_division=0) for sets in (one, other)]
+        extreme.append(abs(scores[1] - scores[0]) >= difference - 1e-12)
+    found = compare_runs(first, second, ["macro_f1"], resamples=4000, method="randomisation")["macro_f1"]
+    assert found.p_value == pytest.approx(np.mean(extreme), abs=0.03)
+
+
+def test_pairing_makes_the_interval_narrower_than_that_of_either_run() -> None:
+    first, second = make_runs(300, 0.2, 1)
+    found = compare_runs(first, second, ["samples_f1"], resamples=300)["samples_f1"]
+    spread = [
+        np.std(2 * o.by_row.true_positive / np.maximum(o.by_row.predicted + o.by_row.positive, 1))
+        for o in (first, second)
+    ]
+    assert found.high - found.low < 2 * 1.96 * np.hypot(*spread) / np.sqrt(300)
+
+
+def test_label_table_equals_mcnemar_by_hand() -> None:
+    first, second = make_runs(120, 0.8, 2)
+    truth = first.targets.toarray()
+    right = [run.predictions.toarray() == truth for run in (first, second)]
+    for correction in CORRECTIONS:
+        table = compare_labels(first, second, "abcd", correction)
+        for label, line in enumerate(table):
+            only_first = int((right[0] & ~right[1])[:, label].sum())
+            only_second = int((right[1] & ~right[0])[:, label].sum())
+            assert (line["label"], line["only_first"], line["only_second"]) == ("abcd"[label], only_first, only_second)
+            expected = stats.binomtest(only_first, only_first + only_second).pvalue if only_first + only_second else 1
+            assert line["p_value"] == pytest.approx(expected)
+            f1 = [sk.f1_score(truth[:, label], run.predictions.toarray()[:, label]) for run in (first, second)]
+            assert (line["first_f1"], line["second_f1"]) == pytest.approx(tuple(f1))
+            assert line["difference"] == pytest.approx(f1[1] - f1[0])
+            assert line["support"] == truth[:, label].sum()
+        p_values = [line["p_value"] for line in table]
+        assert [line["p_corrected"] for line in table] == pytest.approx(CORRECTIONS[correction](p_values).tolist())
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=8))
+def test_sign_test_equals_scipy(falls: list[tuple[int, int]]) -> None:
+    expected = [stats.binomtest(one, one + other).pvalue if one + other else 1 for one, other in falls]
+    assert sign_test(*zip(*falls, strict=True)) == pytest.approx(expected)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_corrections_equal_their_definitions(p_values: list[float]) -> None:
+    tests = len(p_values)
+    ordered = sorted(range(tests), key=lambda test: p_values[test])
+    down, up = [0.0] * tests, [0.0] * tests
+    for rank, test in enumerate(ordered):
+        down[test] = min(1, max((tests - before) * p_values[ordered[before]] for before in range(rank + 1)))
+        up[test] = min(1, min(tests / (after + 1) * p_values[ordered[after]] for after in range(rank, tests)))
+    assert holm(p_values) == pytest.approx(down)
+    assert benjamini_hochberg(p_values) == pytest.approx(up)
+    assert benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values))
+
+
+def test_wrong_arguments_are_named() -> None:
+    first, second = make_runs(10, 0.0, 0)
+    other = make_runs(10, 0.0, 1)[0]
+    with pytest.raises(ValueError, match="second: expected the truths of the first run"):
+        compare_runs(first, other)
+    with pytest.raises(ValueError, match="second: expected the truths of the first run"):
+        compare_labels(first, make_runs(9, 0.0, 0)[0], "abcd")
+    with pytest.raises(ValueError, match="method: expected bootstrap or randomisation, found 'exact'"):
+        compare_runs(first, second, method="exact")
+    with pytest.raises(ValueError, match="names: expected 4 entries, found 2"):
+        compare_labels(first, second, "ab")
+    with pytest.raises(ValueError, match="correction: expected one of holm, benjamini_hochberg, found 'none'"):
+        compare_labels(first, second, "abcd", "none")

@@ -1,0 +1,24 @@
+"""What the tables say."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from hf_multilabel.console import results_table
+
+
+def printed(results: dict) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(results_table(results))
+    return console.export_text()
+
+
+def test_scores_stand_with_their_intervals() -> None:
+    tuned = {"micro_f1": 0.61234, "samples_f1": 0.5, "intervals": {"micro_f1": [0.6, 0.6254], "samples_f1": [0.4, 0.6]}}
+    text = printed({"test": {"fixed": {"micro_f1": 0.5, "samples_f1": None}, "tuned": tuned}})
+    assert "0.6123 [0.600, 0.625]" in text
+    assert "0.5000 [0.400" not in text  # samples_f1 is not among the metrics shown with an interval
+    assert "0.5000" in text
+    assert "macro_f1" not in text

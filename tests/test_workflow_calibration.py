@@ -1,0 +1,60 @@
+"""Recipes with a calibration and a guarantee, the whole way: the proof compares label sets without the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hf_multilabel.errors import InputError
+from hf_multilabel.recipe import load_recipe
+from hf_multilabel.workflow import train
+from tests.test_workflow import QUICK
+
+
+def quick(backbone: Path, folder: Path, *overrides: str) -> dict:
+    train(
+        load_recipe("quickstart", [*QUICK, f"model.backbone={backbone}", f"training.output_dir={folder}", *overrides])
+    )
+    return json.loads((folder / "config.json").read_text())["decision"]
+
+
+def test_a_calibration_travels_with_the_model(tiny_backbone_folder: Path, tmp_path: Path) -> None:
+    decision = quick(tiny_backbone_folder, tmp_path / "run", "decision.calibration=isotonic")
+    assert decision["calibration"]["method"] == "isotonic"
+    assert decision["calibration"]["rows"] == decision["rows"] == 48
+    assert len(decision["thresholds"]) == 8
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "Probabilities are calibrated first (isotonic)." in card
+
+
+def test_a_guarantee_travels_with_the_model(
+    tiny_backbone_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    decision = quick(
+        tiny_backbone_folder, tmp_path / "run", "decision.risk={recall: 0.8}", "decision.calibration=platt"
+    )
+    risk = decision["risk"]
+    assert risk["controlled"]
+    assert risk["rows"] + risk["rows_left_out"] == 24  # the other half calibrates
+    assert decision["thresholds"] == risk["lambda"]
+    assert decision["fitted_on"] == "validation"
+    assert decision["objective"] == "risk"
+    assert risk["sentence"] in (tmp_path / "run" / "README.md").read_text()
+    assert "Guaranteed for texts like these" in " ".join("".join(capsys.readouterr()).split())
+
+
+@pytest.mark.parametrize(
+    ("override", "match"),
+    [
+        ("decision.risk={recall: 0.99}", r"risk: expected at least 99 validation rows for this guarantee, found 4\d"),
+        ("decision={objective: fixed, prevalence: {nothing: 0.1}}", r"prevalence: expected names among the labels"),
+    ],
+)
+def test_what_can_not_be_kept_is_refused_before_training(
+    override: str, match: str, tiny_backbone_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=match):
+        quick(tiny_backbone_folder, tmp_path / "run", override)
+    assert not (tmp_path / "run").exists()
