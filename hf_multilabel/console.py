@@ -42,16 +42,18 @@ def show(table: Table) -> None:
         console.print(table)
 
 
-def results_table(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
-    """Splits and decisions side by side: fixed 0.5 beside the tuned one.
+def results_table(
+    results: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    title: str = "Results: a cut of 0.5 for all labels (fixed) beside the fitted decision (tuned)",
+) -> Table:
+    """Splits and decisions side by side, for instance fixed 0.5 beside the tuned one.
 
     Args:
         results: split -> decision (`fixed`, `tuned`) -> metric -> value; where a decision has `intervals`, the metrics
             of `SHOWN_INTERVALS` stand with theirs.
+        title: Above the table.
     """
-    table = Table(
-        title="Results: a cut of 0.5 for all labels (fixed) beside the fitted decision (tuned)", title_justify="left"
-    )
+    table = Table(title=title, title_justify="left")
     table.add_column("metric")
     columns = [(split, decision) for split, decisions in results.items() for decision in decisions]
     for split, decision in columns:

@@ -108,7 +108,7 @@ def tune(
         InputError: If model, data or settings are not as expected; nothing was written.
         EnvironmentFault: If the machine or the proof fails; the model is as it was.
 
-    Cost: A forward pass a row of the fitted and the reported splits; reads the bundle once and copies no weights.
+    Cost: A forward pass a row of the fitted and the reported splits; reads the bundle twice, copies no weights.
     """
     task = prepare(model, source, with_objective(overrides, objective), split, batch_size)
     note(f"fitting on {len(task.fitted.splits['validation']):,} rows")
@@ -120,7 +120,7 @@ def tune(
     task.finished.model.config.decision = decision
     task.finished.model.config.validate_decision()
     metrics, per_label, shown = measure_again(task)
-    show(results_table(shown))
+    show(results_table(shown, title="Results: the decision before and now, on the run's own rows"))
     publish_decision(task, metrics, per_label)
     note(f"done: {task.folder}")
     return decision
@@ -148,6 +148,7 @@ def prepare(model: str, source: str | None, overrides: Sequence[str], split: str
     check_split(recipe, data, split)
     check_unseen(recipe, data, split, metrics)
     rows = MultiLabelData({"validation": data.splits[split]}, data.labels, {})
+    check_folds(recipe, overrides)
     check_fit(recipe, rows)
     reported = same_rows(data, metrics)
     missing = [name for name in REPORTED if name in metrics and name not in reported]
@@ -205,6 +206,21 @@ def check_unseen(recipe: Recipe, data: MultiLabelData, split: str, metrics: Mapp
             raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give validation rows"))
 
 
+def check_folds(recipe: Recipe, overrides: Sequence[str]) -> None:
+    """Say that a cross-validation which trains is not done here.
+
+    Raises:
+        InputError: If it was asked for.
+    """
+    asked = recipe.decision.cross_validation
+    if asked is None or asked.mode == "thresholds":
+        return
+    what = f"expected the mode thresholds, which trains nothing, found {asked.mode}"
+    if any(override.startswith("decision.cross_validation") for override in overrides):
+        raise InputError(Finding("C116", "decision.cross_validation", what, "change the mode, or train again"))
+    note(f"decision.cross_validation: {what}: the decision is fitted on the given rows alone")
+
+
 def fingerprints(metrics: Mapping[str, Any]) -> dict[str, str]:
     """What tells the rows of the run's splits from others, by split."""
     return metrics.get("data", {}).get("fingerprints", {})
@@ -244,7 +260,7 @@ def measure_again(
         scores, truth = task.score(data, split), data.label_matrix(split)
         counts = training_counts(task, data)
         found = measure(scores, truth, decision, evaluation.k, *counts, evaluation.intervals)["tuned"]
-        shown[name] = metrics[name] | ({"before": before} if before else {}) | {"tuned": found}
+        shown[name] = ({"before": before | {"intervals": {}}} if before else {}) | {"tuned": found}
         metrics[name]["tuned"] = found
         per_label = label_table(judge(scores, truth, decision), data.labels.names, decision["thresholds"])
     return metrics, per_label, shown

@@ -36,11 +36,19 @@ from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.batching import MultiLabelCollator, tokenize
 from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.data.remedies import apply_remedies, drawn_rows
-from hf_multilabel.decisions.fitting import check_promises, fit_from_logits
-from hf_multilabel.decisions.thresholds import fit_decision
+from hf_multilabel.decisions.fitting import check_promises
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.keeping import RankedScores, is_kept_in_part
+from hf_multilabel.folds import (
+    FoldPlan,
+    HeldOut,
+    fit_held_out,
+    hold_out_heads,
+    hold_out_retrained,
+    plan_folds,
+    validation_scores,
+)
 from hf_multilabel.inference import measure
 from hf_multilabel.losses.registry import WeightedLoss, build_loss
 from hf_multilabel.losses.weights import weights_table
@@ -109,6 +117,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     data = load_data(**recipe.data.load_arguments())
     check_fit(recipe, data)
     announce(data)
+    asked = recipe.decision.cross_validation
+    plan = None if asked is None or asked.mode == "thresholds" else plan_folds(data)
     data = remedy(recipe, data)
     backbone = prepare_backbone(recipe, data)
     tokens = tokenize_splits(data, backbone, recipe.data.max_length)
@@ -119,8 +129,9 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
     seconds = fit(recipe, trainer, data, resume)
     model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
+    held = hold_out(recipe, plan, trainer, model, tokens)
     scores = score_splits(recipe, model, backbone, data, tokens, args)
-    model.config.decision = fit_the_decision(recipe, data, scores)
+    model.config.decision = fit_the_decision(recipe, data, scores, held)
     results = {
         split: measure(
             scores[split],
@@ -404,22 +415,64 @@ def check_kept(recipe: Recipe, labels: int) -> None:
         )
 
 
+def hold_out(
+    recipe: Recipe,
+    plan: FoldPlan | None,
+    trainer: MultiLabelTrainer,
+    model: MultiLabelForSequenceClassification,
+    tokens: Tokenized,
+) -> HeldOut | None:
+    """What `decision.cross_validation` holds out beside the validation split; None if nothing is trained for it."""
+    asked = recipe.decision.cross_validation
+    if plan is None or asked is None:
+        return None
+    if asked.mode == "head":
+        with blame(recipe, "decision"):
+            return hold_out_heads(recipe, plan, trainer, model, tokens.splits)
+    return hold_out_retrained(recipe, plan, partial(train_fold, recipe))
+
+
+def train_fold(recipe: Recipe, data: MultiLabelData, folder: Path) -> np.ndarray | RankedScores:
+    """Train on the training split of some data as the recipe says, and score the validation split, seen by nothing."""
+    off = {"eval_strategy": "no", "save_strategy": "no", "report_to": "none", "push_to_hub": False}
+    args = MultiLabelTrainingArguments(**{**recipe.training, **off, "output_dir": str(folder)})
+    data = remedy(recipe, data)
+    backbone = prepare_backbone(recipe, data)
+    tokens = tokenize_splits(data, backbone, recipe.data.max_length)
+    drop_texts(data)
+    trainer = make_trainer(recipe, args, new_model(recipe, backbone, data, args.seed), backbone, data, tokens)
+    fit(recipe, trainer, data, resume=False)
+    model, _ = saved_weights(recipe, trainer, folder, backbone, data)
+    on_main(shutil.rmtree, folder.parent)
+    return score_splits(recipe, model, backbone, data, tokens, args)["validation"]
+
+
 def fit_the_decision(
-    recipe: Recipe, data: MultiLabelData, scores: dict[str, np.ndarray | RankedScores]
+    recipe: Recipe,
+    data: MultiLabelData,
+    scores: dict[str, np.ndarray | RankedScores],
+    held: HeldOut | None = None,
 ) -> dict[str, Any]:
-    """The decision of the recipe's objective; it sees validation rows and no others."""
-    found, settings = scores["validation"], recipe.decision.model_dump()
-    truth, names, texts = data.label_matrix("validation"), data.labels.names, data.splits["validation"]["text"]
+    """The decision of the recipe's objective; it sees scores of rows that the model giving them was not trained on.
+
+    Args:
+        recipe: With the settings.
+        data: With the validation split.
+        scores: Of the validation split.
+        held: Other scores to fit on; None: those.
+    """
     with blame(recipe, "decision"):
-        if isinstance(found, RankedScores):
-            cuts = {key: value for key, value in settings.items() if key not in ("calibration", "prevalence", "risk")}
-            decision = fit_decision(found.top, truth, names, row_ids=texts, **cuts)
-            if not decision["exact"]:
-                note("the scores kept do not settle the cuts, which are cautious: raise evaluation.keep_scores")
-            return decision
-        decision = fit_from_logits(found, truth, names, row_ids=texts, **settings)
+        decision = fit_held_out(recipe, held or validation_scores(data, scores["validation"]), data.labels.names)
+    if not decision.get("exact", True):
+        note("the scores kept do not settle the cuts, which are cautious: raise evaluation.keep_scores")
     if "risk" in decision:
         note(decision["risk"]["sentence"])
+    if found := decision["expected"]:
+        low, high = found["intervals"]["macro_f1"]
+        note(
+            f"expected on other rows: micro-F1 {found['micro_f1']:.3f}, macro-F1 {found['macro_f1']:.3f} "
+            f"({low:.3f} to {high:.3f})"
+        )
     return decision
 
 

@@ -77,6 +77,16 @@ def test_misspelt_key(tmp_path: Path) -> None:
         (("evaluate", "nowhere"), "C102"),
         (("push", "recipes", "me/model"), "P101"),
         (("inspect", "quickstart", "data.source=./nowhere"), "nowhere"),
+        (("tune", "nowhere"), "P101"),
+        (("tune", "recipes"), "P101"),
+        (("tune", "me/model"), "C114"),
+        (("tune", "nowhere", "--split", "test"), "C113"),
+        (("tune", "nowhere", "training.seed=1"), "C112"),
+        (("evaluate", "nowhere", "--compare", "recipes"), "C102"),
+        (("predict", "nowhere", "-", "--objective", "macro_f1"), "hf-multilabel tune MODEL DATA --objective macro_f1"),
+        (("predict", "nowhere", "-", "--threshold", "high"), "C206"),
+        (("predict", "nowhere", "-", "--threshold", "1.5"), "C206"),
+        (("predict", "nowhere", "-", "--threshold", "a=0.1", "--threshold", "a=0.2"), "keep one of the two"),
     ],
 )
 def test_bad_input_ends_with_two(
@@ -94,6 +104,32 @@ def test_predict_lines(finished: Path) -> None:
     for row in rows:
         assert row["labels"] == list(row["scores"])
         assert row["labels"]  # at_least_one
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes"),
+    [(("--top-k", 3), {3}), (("--threshold", 0), {8}), (("--threshold", 1, "--min-labels", 2), {2})],
+)
+def test_predict_with_another_decision(
+    finished: Path, tmp_path: Path, options: tuple[object, ...], sizes: set[int]
+) -> None:
+    (tmp_path / "in.txt").write_text("one text\nand another\n")
+    output = tmp_path / "out.jsonl"
+    assert (
+        cli.call(["predict", str(finished), str(tmp_path / "in.txt"), "--output", str(output), *map(str, options)]) == 0
+    )
+    assert {len(json.loads(line)["labels"]) for line in output.read_text().splitlines()} == sizes
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [(("--top-k", "9"), "from 1 to 8"), (("--threshold", "nothing=0.3"), "found 'nothing'")]
+)
+def test_another_decision_that_does_not_fit_the_model(
+    finished: Path, tmp_path: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.txt").write_text("one text\n")
+    assert cli.call(["predict", str(finished), str(tmp_path / "in.txt"), *options]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_predict_reads_what_it_is_given_and_writes_csv(finished: Path, tmp_path: Path) -> None:
@@ -135,6 +171,23 @@ def test_evaluate_prints_and_writes(finished: Path, tmp_path: Path) -> None:
     assert "micro_f1" in done.stderr
     stored = json.loads((finished / "metrics.json").read_text())["test"]
     assert json.loads(output.read_text())["test"]["tuned"] == pytest.approx(stored["tuned"], abs=1e-6)
+
+
+def test_evaluate_compares_two_models(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "compared.json"
+    assert cli.call(["evaluate", str(finished), "--compare", str(finished), "--output", str(output)]) == 0
+    assert "Difference: 2 - 1" in capsys.readouterr().err
+    found = json.loads(output.read_text())["test"]
+    assert (found["rows"], len(found["labels"])) == (16, 8)
+    assert found["metrics"]["micro_f1"]["difference"] == 0
+    assert found["metrics"]["micro_f1"]["p_value"] == 1
+
+
+def test_a_comparison_on_rows_that_a_decision_was_fitted_on_is_refused(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.call(["evaluate", str(finished), "--compare", str(finished), "--split", "validation"]) == 2
+    assert "C111" in capsys.readouterr().err
 
 
 def test_inspect_shows_labels_and_lengths() -> None:

@@ -20,6 +20,7 @@ Rows = NDArray[np.int64]
 Fit = Callable[[Rows], dict[str, Any]]
 Decide = Callable[[dict[str, Any], Rows], sparse.csr_array]
 
+MODES = ("thresholds", "head", "retrain")
 COMBINE = ("pooled", "averaged")
 
 

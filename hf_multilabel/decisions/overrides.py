@@ -23,8 +23,8 @@ def override_decision(
     """The stored decision with some settings replaced; what was not given stays, as does the calibration.
 
     Cuts make a rule that uses cuts: they replace `top_k` and `expected_f1` by `threshold`. A `top_k` alone means
-    exactly the k most probable labels; beside cuts, or where k labels above their cuts were kept already, it keeps the
-    k most probable of those that pass. `min_labels` takes the place of a stored `empty: abstain`.
+    exactly the k most probable labels; beside cuts, or under a stored `threshold_top_k`, labels must pass their cuts,
+    too. `min_labels` takes the place of a stored `empty: abstain`.
 
     Args:
         decision: As stored in config.json.

@@ -103,9 +103,7 @@ def _lead(counted: NDArray[np.int64]) -> NDArray[np.float64]:
     return gain - gain[STRENGTHS.index(SHRINKAGE)]
 
 
-def _judge_strengths(
-    scores: Scores, held: sparse.csr_array, held_out: NDArray[np.bool_]
-) -> NDArray[np.int64]:
+def _judge_strengths(scores: Scores, held: sparse.csr_array, held_out: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Right, taken and true pairs of some rows by cuts fitted on the others, at every strength: (3, S, L)."""
     inside, outside = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     fitted, judged = take_rows(scores, inside), take_rows(scores, outside)

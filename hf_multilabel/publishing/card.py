@@ -230,9 +230,19 @@ def _describe_evidence(decision: Mapping[str, Any]) -> Iterator[str]:
     if decision.get("risk"):
         yield decision["risk"]["sentence"]
     if decision.get("fitted_on"):
-        where = f"{pretty(decision['fitted_on'])} rows, {decision.get('rows', 0):,} of them"
-        expected = ", ".join(f"{pretty(name)} {number(value)}" for name, value in decision.get("expected", {}).items())
-        yield f"The thresholds were fitted on {where}" + (f"; on those rows they give {expected}." if expected else ".")
+        folds = f" in {decision['folds']} folds" if "folds" in decision else ""
+        where = f"{pretty(decision['fitted_on'])} rows, {decision.get('rows', 0):,} of them{folds}"
+        expected = ", ".join(_describe_expected(decision.get("expected", {})))
+        yield f"The thresholds were fitted on {where}" + (f"; on other rows they give about {expected}." if expected else ".")
+
+
+def _describe_expected(expected: Mapping[str, Any]) -> Iterator[str]:
+    """Scores to be expected on other rows, with their intervals where there are any."""
+    bounds = expected.get("intervals", {})
+    for name in HEADLINE:
+        if name in expected:
+            low, high = bounds.get(name, (None, None))
+            yield f"{pretty(name)} {number(expected[name])}" + (f" ({number(low)} to {number(high)})" if bounds else "")
     if decision.get("refitted"):
         yield "The decision was fitted again after training, with hf-multilabel tune."
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from hf_multilabel.publishing.card import CardFacts, render_card
 
-# What a card says of its decision: sections of the text, in this order, and keys of the YAML block.
+# What a card says of its decision: sections of the text, and keys of the YAML block.
 SECTIONS = ("Results", "The decision", "Labels")
-KEYS = ("metrics", "model-index")
+KEYS = ("metrics", "model-index", "model_name")
 BLOCK = re.compile(r"\A---\n(.*?\n)---\n", flags=re.DOTALL)
+# a key of the YAML block with its lines
+KEY = re.compile(r"^([^\s#:-][^:\n]*):.*\n(?:[ #-].*\n|\n)*", flags=re.MULTILINE)
 FENCE = re.compile(r"`{3,}|~{3,}")
 
 
@@ -22,20 +24,14 @@ def replace_decision(card: str, facts: CardFacts) -> str:
         facts: What the new parts say; the rest of it is not used.
 
     Returns:
-        The card. A section that the card lacks comes behind the one before it, and one that says nothing now goes; a
+        The card. A section that the card lacks comes where `render_card` has it, and one that says nothing now goes; a
         card with none of the sections was rewritten by hand and stays as it is.
     """
     fresh = render_card(facts)
-    old, new = split_sections(card), split_sections(fresh)
-    titles = [title for title, _ in old]
-    if not set(SECTIONS) & set(titles):
+    old = split_sections(card)
+    if not set(SECTIONS) & {title for title, _ in old}:
         return card
-    text = dict(new)
-    kept = [(title, text.get(title, "") if title in SECTIONS else content) for title, content in old]
-    for place, title in enumerate(SECTIONS):
-        if title in text and title not in titles:
-            kept.insert(_behind(SECTIONS[:place], [name for name, _ in kept]), (title, text[title]))
-    return replace_keys("".join(content for _, content in kept), fresh)
+    return replace_keys(merge(old, split_sections(fresh), SECTIONS), fresh)
 
 
 def split_sections(card: str) -> list[tuple[str, str]]:
@@ -65,16 +61,29 @@ def replace_keys(card: str, fresh: str) -> str:
     mine, other = BLOCK.match(card), BLOCK.match(fresh)
     if mine is None or other is None:
         return card
-    block = mine.group(1)
-    for key in KEYS:
-        lines = re.compile(rf"^{key}:.*\n(?:[ -].*\n)*", flags=re.MULTILINE)
-        found = lines.search(other.group(1))
-        said = found.group() if found else ""
-        block = lines.sub(lambda _, said=said: said, block) if lines.search(block) else block + said  # type: ignore[misc]
-    return f"---\n{block}---\n{card[mine.end() :]}"
+    old, new = (
+        [("", ""), *((found.group(1), found.group()) for found in KEY.finditer(block.group(1)))]
+        for block in (mine, other)
+    )
+    return f"---\n{merge(old, new, KEYS)}---\n{card[mine.end() :]}"
 
 
-def _behind(before: Sequence[str], titles: Sequence[str]) -> int:
-    """Where a section belongs: behind the last of those that come before it, or in front of the first that follows."""
-    places = [titles.index(title) + 1 for title in before if title in titles]
-    return max(places) if places else min(titles.index(title) for title in SECTIONS if title in titles)
+def merge(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]], names: Sequence[str]) -> str:
+    """The old parts, those of these names as they are among the new ones; one that was missing comes where it is there.
+
+    Example:
+        >>> merge([("", ""), ("a", "A"), ("c", "C")], [("", ""), ("a", "1"), ("b", "2")], ["b", "c"])
+        'A2'
+    """
+    replaced = dict(new)
+    found = [
+        (name, replaced[name] if name in names else text)
+        for name, text in old
+        if name in {*replaced} or name not in names
+    ]
+    for place, (name, text) in enumerate(new):
+        have = [other for other, _ in found]
+        if name in names and name not in have:
+            before = [have.index(other) for other, _ in new[:place] if other in have]
+            found.insert(max(before) + 1, (name, text))
+    return "".join(text for _, text in found)

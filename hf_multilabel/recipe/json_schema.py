@@ -63,6 +63,31 @@ class RecipeFile(Section):
             raise contract_error(*problems)
         return self
 
+    @model_validator(mode="after")
+    def _folds_can_be_drawn(self) -> RecipeFile:
+        asked = self.decision.cross_validation
+        problems = []
+        if asked is not None and asked.mode == "head":
+            why = "beside decision.cross_validation.mode head, which"
+            made = {"data.augment": self.data.augment, "data.balance": self.data.balance}
+            problems += [
+                (key, f"null {why} needs each row once", show(value.model_dump()), "write mode: retrain")
+                for key, value in made.items()
+                if value is not None
+            ]
+            if self.peft.method:
+                expected = f"null {why} ships another last layer than the adapter files"
+                problems.append(("peft.method", expected, show(self.peft.method), "write mode: retrain"))
+            if not self.model.head_on_paper().solvable:
+                expected = f"a head that can be solved {why} solves its last layer"
+                problems.append(("model.head", expected, show(self.model.head), "write mode: retrain"))
+        if asked is not None and asked.mode == "retrain" and self.training.load_best_model_at_end:
+            expected = "false beside mode retrain: a fold would choose its model on the rows it is judged on"
+            problems.append(("training.load_best_model_at_end", expected, "true", "write mode: head, or set it false"))
+        if problems:
+            raise contract_error(*problems)
+        return self
+
 
 @functools.cache
 def schema() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from hf_multilabel.decisions.calibration import CALIBRATORS
 from hf_multilabel.decisions.constraints import SCOPES
+from hf_multilabel.decisions.cross_validation import COMBINE, MODES
 from hf_multilabel.decisions.fitting import check_guaranteed
 from hf_multilabel.decisions.rare_labels import FALLBACKS
 from hf_multilabel.decisions.risk_control import check_risk
@@ -41,15 +42,43 @@ class RiskSection(Section):
         return self
 
 
+class CrossValidationSection(Section):
+    """Cuts from scores of rows that no model was trained on, more of them than the validation split has."""
+
+    folds: whole(ge=2) = Field(5, description="Parts of the rows; each is held out once.")
+    mode: one_of(MODES) = Field(
+        "thresholds",
+        description="What is done anew for each fold: the cuts alone, on validation rows; the head's last layer, "
+        "solved on the features of training and validation rows; or the whole training (folds times its cost).",
+    )
+    combine: one_of(COMBINE) | None = Field(
+        None,
+        description="Cuts fitted on the scores of all folds pooled, or for each fold on those of the others and "
+        "averaged on the logit scale; null: averaged under thresholds, else pooled.",
+    )
+
+    @property
+    def combined(self) -> str:
+        """`combine` with its default."""
+        return self.combine or ("averaged" if self.mode == "thresholds" else "pooled")
+
+    @model_validator(mode="after")
+    def _combines(self) -> CrossValidationSection:
+        if self.mode == "thresholds" and self.combine == "pooled":
+            expected = "averaged under mode thresholds, where pooled scores are those of the validation split"
+            raise contract_error(("combine", expected, "pooled", "change mode, or remove cross_validation"))
+        return self
+
+
 class DecisionSection(Section):
     """How probabilities become label sets; the cuts are fitted on the validation split only."""
 
     objective: one_of(THRESHOLD_RULES) = Field("balanced", description="What the cuts are chosen for.")
     threshold: number(gt=0, lt=1) = Field(0.5, description="The cut of every label under the objective fixed.")
-    shrinkage: number(ge=0) | None = Field(
+    shrinkage: number(ge=0) | one_of(("auto",)) | None = Field(
         None,
         description="Of balanced: with n validation positives, a label's own cut counts n / (n + shrinkage), "
-        "the common one the rest; null: the measured default.",
+        "the common one the rest; auto: chosen on these rows by cross-fitting; null: the measured default.",
     )
     beta: number(gt=0) | None = Field(
         None, description="Of the F-measures: how much more recall counts than precision; null: 1."
@@ -83,6 +112,10 @@ class DecisionSection(Section):
     risk: RiskSection | None = Field(
         None, description="A guarantee, for instance {recall: 0.95, confidence: 0.9}; its cut replaces the objective's."
     )
+    cross_validation: CrossValidationSection | None = Field(
+        None,
+        description="Folds for the cuts, for instance {folds: 5, mode: head}; null: the validation split as it is.",
+    )
     rule: one_of(RULES) = Field(
         "threshold",
         description="Labels above their cut, the k most probable, both, or the set of the highest expected F1.",
@@ -115,6 +148,7 @@ class DecisionSection(Section):
             problems.append(("objective", expected, show(self.objective), "write objective: fixed"))
         problems += self._options_of_another()
         problems += self._promises()
+        problems += self._folds()
         if problems:
             raise contract_error(*problems)
         return self
@@ -152,6 +186,25 @@ class DecisionSection(Section):
                     (key, expected, found.removesuffix(". Change one of the two."), "change one of the two")
                 )
         return problems
+
+    def _folds(self) -> list[tuple[str, str, str, str]]:
+        """What cross-validation does not go together with."""
+        asked = self.cross_validation
+        if asked is None:
+            return []
+        given = {"calibration": self.calibration, "prevalence": self.prevalence}
+        wrong = [(key, "null beside averaged cuts, which must lie on one scale", value) for key, value in given.items()]
+        wrong = wrong if asked.combined == "averaged" else []
+        wrong += [("risk", "null beside cross_validation: its promise is for scores of one model", self.risk)]
+        wrong += [
+            ("objective", f"one that fits cuts beside cross_validation, not {self.objective}", self.objective)
+            for _ in range(self.objective in UNFITTED and not self.calibration)
+        ]
+        return [
+            (key, expected, show(value.model_dump() if isinstance(value, Section) else value), "change one of the two")
+            for key, expected, value in wrong
+            if value is not None
+        ]
 
 
 class EvaluationSection(Section):

@@ -17,6 +17,7 @@ from hf_multilabel.publishing.bundle import (
     finish_interrupted,
     publish_staged,
     stage_bundle,
+    stage_changes,
     verify_bundle,
     write_bundle,
 )
@@ -158,6 +159,62 @@ def test_killed_at_any_change_the_folder_holds_the_old_or_the_new_bundle_after_t
         manifest = verify_bundle(trial)
         is_old = manifest == old
         assert is_old or ("figures/new.svg" in manifest["files"] and manifest["proof"] == {"rows": 7})
+        assert set(contents(trial)) == set(manifest["files"]) | {MANIFEST}
+        seen.add(is_old)
+    assert seen == {True, False}
+    assert point > len(WHOLE)
+
+
+def test_only_what_changes_is_staged_and_nothing_else_changes(copy: Path) -> None:
+    (copy / "checkpoint-10").mkdir()
+    before, inode = contents(copy), (copy / "model.safetensors").stat().st_ino
+    old = verify_bundle(copy)
+    publish_staged(stage_changes(copy, {"metrics.json": "{}", "README.md": "# new"}), proof={"rows": 3})
+    after, new = contents(copy), verify_bundle(copy)
+    changed = {"metrics.json", "README.md", MANIFEST}
+    assert {name for name in before | after if before.get(name) != after.get(name)} == changed
+    assert (copy / "model.safetensors").stat().st_ino == inode
+    assert new["proof"] == {"rows": 3}
+    kept = [name for name in old["files"] if name not in changed]
+    assert {name: old["files"][name] for name in kept} == {name: new["files"][name] for name in kept}
+    assert not list(copy.glob(".*"))
+
+
+def test_a_file_that_is_not_there_or_a_damaged_bundle_is_not_changed(copy: Path) -> None:
+    with pytest.raises(ValueError, match="files: expected names in manifest.json, found 'new.txt'"):
+        stage_changes(copy, {"new.txt": "x"})
+    (copy / "model.safetensors").write_bytes(b"x")
+    before = contents(copy)
+    with pytest.raises(EnvironmentFault, match="P102"):
+        stage_changes(copy, {"metrics.json": "{}"})
+    assert contents(copy) == before
+
+
+def test_without_hard_links_files_are_copied(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    publish_staged(stage_changes(copy, {"metrics.json": "{}"}))
+    verify_bundle(copy)
+    assert (copy / "metrics.json").read_text() == "{}"
+
+
+def test_changes_killed_anywhere_leave_the_old_or_the_new_bundle_after_the_next_start(
+    finished: Path, tmp_path: Path
+) -> None:
+    changes = {"config.json": (finished / "config.json").read_text() + " ", "metrics.json": "{}", "README.md": "# new"}
+    old, seen, point, through = verify_bundle(finished), set(), 0, False
+    while not through:
+        point += 1
+        trial = Path(shutil.copytree(finished, tmp_path / f"trial-{point}"))
+        through = publish_until(stage_changes(trial, changes), point)
+        # one file decides: its content is the old or the new one at any moment
+        assert (trial / "config.json").read_text() in (changes["config.json"], changes["config.json"][:-1])
+        finish_interrupted(trial)
+        manifest = verify_bundle(trial)
+        is_old = manifest == old
+        assert is_old == ((trial / "metrics.json").read_text() != "{}")
         assert set(contents(trial)) == set(manifest["files"]) | {MANIFEST}
         seen.add(is_old)
     assert seen == {True, False}

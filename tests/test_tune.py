@@ -1,0 +1,183 @@
+"""A new decision for a finished model: nothing else changes, whatever interrupts it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hf_multilabel import tuning
+from hf_multilabel.errors import EnvironmentFault, Finding, InputError
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.measurement import evaluate
+from hf_multilabel.publishing.bundle import verify_bundle
+from hf_multilabel.publishing.card_sections import split_sections
+from hf_multilabel.tuning import tune
+from hf_multilabel.workflow import train
+from tests.test_workflow import quick_recipe, tree
+
+CHANGED = {"config.json", "metrics.json", "README.md", "manifest.json"}
+SECTIONS = ("Results", "The decision", "Labels")
+SOURCE = Path("recipes/data/quickstart")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "quickstart"
+    train(quick_recipe(tiny_backbone_folder, folder))
+    return folder
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+@pytest.fixture
+def unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof starts a process of its own; one test keeps it."""
+    monkeypatch.setattr("hf_multilabel.release.prove_bundle", lambda *args: {"rows": len(args[1])})
+
+
+def read(folder: Path, name: str) -> dict:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path) -> None:
+    card = (copy / "README.md").read_text()
+    card = card.replace("## Limits\n", "## Limits\n\nWritten by hand.\n").replace(
+        "library_name:", "extra: 1\nlibrary_name:"
+    )
+    (copy / "README.md").write_text(card)
+    before, metrics, config = tree(copy), read(copy, "metrics.json"), read(copy, "config.json")
+    inode = (copy / "model.safetensors").stat().st_ino
+    decision = tune(str(copy), objective="micro_f1")
+
+    after = tree(copy)
+    assert {name for name in before | after if before.get(name) != after.get(name)} == CHANGED
+    assert (copy / "model.safetensors").stat().st_ino == inode
+    assert verify_bundle(copy)["proof"]["rows"] == 48
+    found = read(copy, "config.json")
+    assert found["decision"] == decision
+    assert (decision["objective"], decision["fitted_on"], decision["rows"]) == ("micro_f1", "validation", 48)
+    assert {**found, "decision": None} == {**config, "decision": None}
+    assert list(found) == list(config)
+
+    new = read(copy, "metrics.json")
+    assert {key: new[key] for key in new if key not in ("validation", "test")} == {
+        key: metrics[key] for key in metrics if key not in ("validation", "test")
+    }
+    for split in ("validation", "test"):
+        assert new[split]["fixed"] == metrics[split]["fixed"]
+        assert list(new[split]["tuned"]) == list(metrics[split]["tuned"])
+        assert new[split]["tuned"]["lrap"] == pytest.approx(metrics[split]["tuned"]["lrap"])
+    measured = evaluate(str(copy), None)["tuned"]
+    assert all(new["test"]["tuned"][name] == pytest.approx(measured[name]) for name in ("micro_f1", "subset_accuracy"))
+    text = (copy / "README.md").read_text()
+    assert [part for part in split_sections(text)[1:] if part[0] not in SECTIONS] == [
+        part for part in split_sections(card)[1:] if part[0] not in SECTIONS
+    ]
+    assert "Written by hand." in text
+    assert "extra: 1" in text
+    assert f"value: {new['test']['tuned']['micro_f1']}" in text
+    assert "fitted again after training" in text
+
+
+@pytest.mark.usefixtures("unproved")
+def test_the_settings_of_the_run_give_its_decision_again(copy: Path) -> None:
+    before, metrics = read(copy, "config.json")["decision"], read(copy, "metrics.json")
+    decision = tune(str(copy), str(SOURCE), ["data.max_rows={train: 96, validation: 48, test: 48}"])
+    assert decision.pop("refitted") == {"data": "quickstart", "settings": []}
+    assert decision.pop("thresholds") == pytest.approx(before.pop("thresholds"), abs=1e-6)
+    assert decision.pop("in_sample") == pytest.approx(before.pop("in_sample"))
+    assert decision == before
+    found = read(copy, "metrics.json")
+    for split in ("validation", "test"):
+        tuned, before = found[split]["tuned"], metrics[split]["tuned"]
+        assert tuned.pop("intervals").keys() == before.pop("intervals").keys()
+        assert tuned == pytest.approx(before, abs=1e-6)
+
+
+@pytest.mark.usefixtures("unproved")
+def test_results_that_can_not_be_measured_go_and_come_back(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = (SOURCE / "validation.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "mine.jsonl").write_text("".join(rows[:60]))
+    load_rows = tuning.load_rows
+
+    def elsewhere(finished: FinishedModel, source: str | None, *args: object) -> tuple:
+        if source is None:
+            raise InputError(Finding("X1", "recipe", "expected its data, found none", "bring them"))
+        return load_rows(finished, source, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning, "load_rows", elsewhere)
+        decision = tune(str(copy), str(tmp_path / "mine.jsonl"), ["decision.empty=at_least_one"])
+    assert (decision["rows"], decision["empty"]) == (60, "at_least_one")
+    assert decision["refitted"] == {"data": "mine.jsonl", "settings": ["decision.empty=at_least_one"]}
+    assert set(read(copy, "metrics.json")["test"]) == {"fixed"}
+    card = (copy / "README.md").read_text()
+    assert "model-index" not in card
+    assert "## Labels" not in card
+    verify_bundle(copy)
+    tune(str(copy))
+    assert set(read(copy, "metrics.json")["test"]) == {"fixed", "tuned"}
+    titles = [title for title, _ in split_sections((copy / "README.md").read_text())]
+    assert titles[2:5] == list(SECTIONS)
+    assert "model-index" in (copy / "README.md").read_text()
+
+
+def test_a_failed_proof_leaves_everything_as_it_was(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tree(copy)
+
+    def differs(*args: object, **kwargs: object) -> None:
+        raise EnvironmentFault(Finding("P999", "proof", "expected equal logits, found others", "report it"))
+
+    monkeypatch.setattr("hf_multilabel.release.prove_bundle", differs)
+    with pytest.raises(EnvironmentFault, match="P999"):
+        tune(str(copy), objective="macro_f1")
+    assert tree(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"split": "test"}, r"C113.*expected validation or train, found 'test'"),
+        ({"split": "train"}, r"C115.*found its train rows"),
+        ({"source": "TEST"}, r"C115.*found its test rows"),
+        ({"overrides": ["training.seed=1"]}, r"C112 *.*training\.seed=1"),
+        ({"objective": "best"}, r"decision\.objective=best: expected one of fixed, micro_f1"),
+        ({"objective": "precision_at_least"}, r"precision: expected a number under precision_at_least"),
+        ({"overrides": ["decision.risk={recall: 0.99}"]}, r"expected at least 99 validation rows"),
+        ({"overrides": ["decision.min_labels=9"]}, r"min_labels: expected a whole number from 0 to 8"),
+    ],
+)
+def test_bad_input_is_refused_and_nothing_is_written(run: Path, tmp_path: Path, arguments: dict, match: str) -> None:
+    before = tree(run)
+    if arguments.get("source") == "TEST":
+        finished = FinishedModel.load(run)
+        rows = tuning.load_rows(finished, None)[1].splits["test"]
+        names = finished.labels.names
+        lines = [{"text": row["text"], "labels": [names[i] for i in row["labels"]]} for row in rows]
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        arguments = {"source": str(tmp_path / "rows.jsonl"), "overrides": ["data.id=null"]}
+    with pytest.raises(InputError, match=match):
+        tune(str(run), **arguments)
+    assert tree(run) == before
+
+
+def test_a_hub_id_is_told_to_be_downloaded() -> None:
+    with pytest.raises(InputError, match=r"C114.*hf download me/model"):
+        tune("me/model")
+
+
+def test_options_of_the_old_objective_are_cleared_unless_given() -> None:
+    found = tuning.with_objective(["decision.beta=2"], "samples_f1")
+    assert "decision.shrinkage=null" in found
+    assert "decision.threshold=0.5" in found
+    assert "decision.risk=null" in found
+    assert "decision.beta=null" not in found
+    assert tuning.with_objective(["decision.empty=allow"], None) == ["decision.empty=allow"]
