@@ -60,7 +60,8 @@ def solve_probe(
 
     Args:
         features: Input of the layer to initialise, shape (N, D), float32.
-        targets: True where the label holds, shape (N, L).
+        targets: True where the label holds, shape (N, L); of soft labels where they are at least 0.5, for a start
+            needs no more.
         c: Inverse strength of the penalty.
         pos_weight: Of the positive term, shape (L,), as in the loss that training goes on with.
         unknown: True where nobody knows, shape (N, L); these cells have no say. None: all are known.
