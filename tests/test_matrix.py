@@ -5,9 +5,8 @@ The registries are read, never listed here: what is added to one of them is cove
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -71,21 +70,15 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def rows(tiny_backbone: Backbone, tiny_texts: list[str], tiny_labels: list[list[str]], tiny_label_names: list[str]):
+def rows(
+    tiny_backbone: Backbone, tiny_texts: list[str], tiny_labels: list[list[str]], tiny_label_names: list[str]
+) -> Dataset:
     """The twelve texts, tokenized; of the one without a label it is unknown whether the last label holds."""
     ids = tiny_backbone.tokenizer(tiny_texts)["input_ids"]
     labels = [[tiny_label_names.index(name) for name in names] for names in tiny_labels]
     unknown = [[] if row else [len(tiny_label_names) - 1] for row in labels]
     lengths = [len(row) for row in ids]
     return Dataset.from_dict({"input_ids": ids, "labels": labels, "unknown": unknown, "length": lengths})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_collections() -> Iterator[None]:
-    """Every run of a Trainer ends in a garbage collection: without the libraries' objects it takes no time."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
