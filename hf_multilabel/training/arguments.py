@@ -113,7 +113,7 @@ class MultiLabelTrainingArguments(TrainingArguments):
         },
     )
     probe_c: float = field(
-        default=1.0,
+        default=0.1,
         metadata={"help": "Inverse strength of the probe's L2 penalty, as C in scikit-learn. Larger fits more."},
     )
     head_l1: float = field(
