@@ -198,8 +198,7 @@ def test_head_starts(start: str, tiny_backbone_folder: Path, tmp_path: Path) -> 
         tiny_backbone_folder,
         tmp_path / start,
         f"training.head_init={start}",
-        "loss.name=bce",
-        "loss.pos_weight=null",
+        *(["loss.name=bce", "loss.pos_weight=null"] if start == "prior" else []),
         "training.learning_rate=1e-9",
         "training.head_learning_rate=1e-9",
     )
