@@ -31,7 +31,7 @@ from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.losses.registry import build_loss
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
-from hf_multilabel.training.head_init import set_output, solve_probe
+from hf_multilabel.training.head_init import encode_names, prior_bias, set_output, solve_probe
 from hf_multilabel.training.precision import autocast
 from hf_multilabel.training.scoring import head_features, score_dataset
 from hf_multilabel.training.trainer import MultiLabelTrainer
@@ -43,6 +43,10 @@ RULES = {
     "macro_f1": {},
     **{f"balanced c={c}": {"shrinkage": c} for c in (1, 10, 40)},
 }
+NAMES = [
+    *("model.head=label_embedding", "model.head_kwargs={label_init: names, similarity: cosine}"),
+    *("training.head_init=prior", "training.head_learning_rate=1e-3", "data.max_length=256"),
+]
 TUNED = ["training.learning_rate=1e-4", "training.head_learning_rate=1e-4"]
 SETTINGS: dict[str, list[str]] = {
     "probe alone, 128 tokens": ["data.max_length=128", "training.num_train_epochs=0.01"],
@@ -57,6 +61,9 @@ SETTINGS: dict[str, list[str]] = {
         *("data.max_length=256", "training.num_train_epochs=2", "training.freeze_layers=3", *TUNED),
         "model.attention_dropout=0",
     ],
+    "label names, rate 1e-4": [*NAMES],
+    "label names, rate 2e-4": [*NAMES, "training.learning_rate=2e-4"],
+    "label names, rate 2e-4, 3 epochs": [*NAMES, "training.learning_rate=2e-4", "training.num_train_epochs=3"],
     "256 tokens, 1 epoch, 3 layers frozen": [
         *("data.max_length=256", "training.num_train_epochs=1", "training.freeze_layers=3", *TUNED)
     ],
@@ -85,17 +92,22 @@ def score_fold(overrides: list[str], train_rows: np.ndarray, held_rows: np.ndarr
         data.labels.names,
         pooling=recipe.model.pooling,
         head=recipe.model.head,
+        head_kwargs=recipe.model.head_kwargs,
         attention_dropout=recipe.model.attention_dropout,
     )
+    if model.head.label_init == "names":
+        model.head.init_label_queries(encode_names(model, backbone.tokenizer, data.labels.names))
     collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         given = recipe.training | {"output_dir": folder, "save_strategy": "no", "eval_strategy": "no", "seed": seed}
         args = MultiLabelTrainingArguments(**given)
+        weights = loss.weights.get("pos_weight")
+        if args.head_init == "prior":
+            set_output(model.head.output, None, prior_bias(targets.sum(0).tolist(), len(targets), weights))
         if args.head_init == "probe":
             with autocast(args.precision, args.device.type):
                 features = score_dataset(model, train_split, collator, function=head_features)
-            weights = loss.weights.get("pos_weight")
             set_output(model.head.output, *solve_probe(features, csr_matrix(targets), args.probe_c, weights))
         trainer = MultiLabelTrainer(
             model=model, args=args, loss=loss, train_dataset=train_split, processing_class=backbone.tokenizer

@@ -270,6 +270,8 @@ def _fit_tokenizer(
         raise wrong("M111", what, f"take the tokenizer {name} was trained with")
     if tokenizer.pad_token is None:
         raise wrong("M111", "expected a tokenizer with a padding token, found none", "set pad_token in it")
+    # BERT and others count positions from the left end of the batch, padding included
+    tokenizer.padding_side = "right"
     try:
         positions = _positions(config)
     except ValueError as error:

@@ -511,7 +511,7 @@ def test_real_client_fetches_a_pinned_repository_and_no_pickle(tiny_backbone_fol
         asked = json.dumps([{"name": name, "revision": revision} for name, revision in names])
         environment = hub.environment(tmp_path, PYTHONPATH=str(Path(backbone_files.__file__).parents[1]))
         command = [sys.executable, "-c", CLIENT, asked]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         found = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("ANSWER ")]
         assert len(found) == 4, done.stderr
         assert found[0] == {"revision": first.oid, "width": 32}
@@ -532,3 +532,16 @@ def test_attention_dropout_alone(tiny_backbone: Backbone) -> None:
     assert (config.attention_probs_dropout_prob, config.hidden_dropout_prob) == (0.0, 0.1)
     config = build_model(tiny_backbone, ["a"], dropout=0.3, attention_dropout=0.0).config.backbone_config
     assert (config.attention_probs_dropout_prob, config.hidden_dropout_prob) == (0.0, 0.3)
+
+
+def test_texts_are_padded_on_the_right_whatever_the_tokenizer_says(tiny_backbone_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_backbone_folder, tmp_path / "left"))
+    values = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(values | {"padding_side": "left"}))
+    assert AutoTokenizer.from_pretrained(folder).padding_side == "left"
+    backbone = load_backbone(str(folder))
+    model = build_model(backbone, ["a", "b"])
+    texts = ["shares rise", "the minister resigns after the vote"]
+    alone, together = (backbone.tokenizer(part, padding=True, return_tensors="pt") for part in (texts[:1], texts))
+    with torch.no_grad():
+        torch.testing.assert_close(model(**alone).logits[0], model(**together).logits[0], atol=1e-5, rtol=0)

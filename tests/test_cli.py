@@ -23,7 +23,7 @@ COMMANDS = ("train", "evaluate", "tune", "predict", "inspect", "push")
 def call(*arguments: object, stdin: str = "", cwd: Path = ROOT) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "NO_COLOR": "1"}
     command = [sys.executable, "-m", "hf_multilabel.cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")

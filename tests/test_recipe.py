@@ -167,6 +167,10 @@ WRONG_DATA_AND_MODEL = [
     ("data.source=", r"expected text that is not empty, found null"),
     ("data.unknown_labels=-2", r"expected text or -1 or null, found -2"),
     (
+        "data.soft_labels=true",
+        r"expected false beside labels: 'labels' and label_format: auto, no 0/1 columns, found true",
+    ),
+    (
         "data.augment={rate: 0.1}",
         r"expected one of drop_sentences, trim_sentences, recombine_sentences, found no such key",
     ),
@@ -375,3 +379,8 @@ def test_missing_recipe_names_the_nearest(work: Path) -> None:
         load_recipe("recipes/quikstart.yaml")
     with pytest.raises(InputError, match="give a path, or one of arxiv_topics, "):
         load_recipe("elsewhere/zzz")
+
+
+def test_a_mapping_on_the_command_line_is_searched_by_key() -> None:
+    with pytest.raises(InputError, match=r"override data.augment=\{rate: 0.2\} data.augment.method: "):
+        load_recipe("quickstart", ["data.augment={rate: 0.2}"])

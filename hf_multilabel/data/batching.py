@@ -20,6 +20,8 @@ BLOCK_ROWS = 1000
 CHARACTERS_A_TOKEN = (8, 100)
 # Tokenizers without a limit call it 1e30, more than their own code can count to.
 UNLIMITED = 1 << 24
+# What a row says of its labels: ids of those that hold, of those nobody knows, of those with a probability, and that.
+TARGET_COLUMNS = ("labels", "unknown", "soft_ids", "soft_values")
 
 
 def tokenize(
@@ -31,13 +33,13 @@ def tokenize(
     text, found at a fraction of its cost.
 
     Args:
-        dataset: With `text`, and `labels` and `unknown` where there are.
+        dataset: With `text`, and those of `TARGET_COLUMNS` that there are.
         tokenizer: Adds its special tokens.
         max_length: Most tokens a text, special ones included.
         description: Of the progress bar.
 
     Returns:
-        A dataset with `input_ids`, `length`, `labels` and `unknown` (and `token_type_ids` where a tokenizer gives other
+        A dataset with `input_ids`, `length` and the target columns (and `token_type_ids` where a tokenizer gives other
         values than 0), and the share of texts that were cut.
 
     Raises:
@@ -67,7 +69,7 @@ def tokenize(
         columns["token_type_ids"] = kinds
     lengths = [chunk.value_lengths() for chunk in columns["input_ids"].chunks]
     columns["length"] = pa.chunked_array(lengths, pa.int32())
-    for name in ("labels", "unknown"):
+    for name in TARGET_COLUMNS:
         if name in dataset.column_names:
             columns[name] = rows[:].column(name)
     fingerprint = f"{dataset._fingerprint}-{max_length}"
@@ -141,6 +143,8 @@ def check_ids(labels: Sequence[int], num_labels: int) -> None:
 class MultiLabelCollator:
     """Rows to a padded batch: `input_ids`, `attention_mask`, `labels` (1, 0, and -1 where `unknown` names a label).
 
+    Where `soft_ids` names a label, its target is the probability in `soft_values`, above 0 and below 1.
+
     Args:
         tokenizer: Says with what and on which side to pad.
         num_labels: L.
@@ -179,6 +183,9 @@ class MultiLabelCollator:
             batch["labels"] = self._multi_hot([feature["labels"] for feature in features])
             if "unknown" in features[0]:
                 batch["labels"] -= self._multi_hot([feature["unknown"] for feature in features])
+            if "soft_ids" in features[0]:
+                soft = self._multi_hot([f["soft_ids"] for f in features], [f["soft_values"] for f in features])
+                batch["labels"] = torch.where(soft > 0, soft, batch["labels"])
         return batch
 
     def _width(self, longest: int) -> int:
@@ -195,11 +202,13 @@ class MultiLabelCollator:
             padded[number, start : start + len(row)] = torch.as_tensor(row, dtype=torch.long)
         return padded
 
-    def _multi_hot(self, labels: Sequence[Sequence[int]]) -> Tensor:
+    def _multi_hot(self, labels: Sequence[Sequence[int]], values: Sequence[Sequence[float]] | None = None) -> Tensor:
+        """1, or the values, where rows name labels."""
         dense = torch.zeros((len(labels), self.num_labels), dtype=torch.float32)  # (B, L)
         for row in labels:
             check_ids(row, self.num_labels)
         rows = np.repeat(np.arange(len(labels)), [len(row) for row in labels])
         columns = np.concatenate([np.asarray(row, dtype=np.int64) for row in labels])
-        dense[torch.from_numpy(rows), torch.from_numpy(columns)] = 1.0
+        cells = np.ones(len(rows)) if values is None else np.concatenate([np.asarray(row, float) for row in values])
+        dense[torch.from_numpy(rows), torch.from_numpy(columns)] = torch.from_numpy(cells).float()
         return dense

@@ -143,6 +143,26 @@ def leave_out_unknown(splits: Mapping[str, Rows]) -> tuple[dict[str, Rows], dict
     return kept, counts
 
 
+def round_evaluation(splits: Mapping[str, Rows]) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """Keep probabilities for training, and judge all other rows by the labels that hold, those of at least 0.5.
+
+    Returns:
+        The splits, only `train` with soft labels, and the counts: `cells` and `rows` of training that are soft or have
+        such, `cells_rounded` by split.
+    """
+    kept: dict[str, Rows] = {}
+    counts: dict[str, Any] = {"cells": 0, "rows": 0, "cells_rounded": {}}
+    for split, rows in splits.items():
+        soft = np.zeros(len(rows), np.int64) if rows.soft is None else rows.soft.getnnz(axis=1)
+        if split == "train":
+            counts["cells"], counts["rows"] = int(soft.sum()), int((soft > 0).sum())
+            kept[split] = rows
+        else:
+            kept[split] = replace(rows, soft=None)
+            counts["cells_rounded"][split] = int(soft.sum())
+    return kept, counts
+
+
 def count_labels(rows: Rows, labels: int) -> dict[str, float | int]:
     """How many labels rows have.
 

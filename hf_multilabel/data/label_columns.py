@@ -21,6 +21,10 @@ ONE = ("1", "1.0", "true", "True", "TRUE")
 # What a 0/1 column says where nobody knows, if the recipe has data.unknown_labels: -1.
 UNKNOWN = -1
 MINUS_ONE = ("-1", "-1.0")
+# How a text column spells a number that is not negative.
+NUMBER = r"^\+?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
+CELL_FIX = "correct the row, or name the label columns in data.labels if this is none"
+SOFT_CELL_FIX = "write data.soft_labels: true if this is a probability, or correct the row"
 # NumPy prints lists without commas, which Python reads as one long string.
 NO_COMMA = re.compile(r"""['"]\s+['"]""")
 
@@ -117,10 +121,12 @@ class ColumnLabels:
     Args:
         columns: Their names.
         accepts_unknown: Whether -1 may stand there too; see `UnknownCells`.
+        accepts_soft: Whether probabilities may stand there too, which hold from 0.5 on; see `SoftCells`.
     """
 
     columns: tuple[str, ...]
     accepts_unknown: bool = False
+    accepts_soft: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,15 +138,21 @@ class ColumnLabels:
         numbers = [vocabulary.number(name, f"{batch.file}:{name}", findings) for name in self.columns]
         holds = np.zeros((len(batch), len(self.columns)), dtype=bool)  # (n, L): a batch has few rows
         for position, name in enumerate(self.columns):
-            zero, one = zero_one(batch.columns[name])
+            array = batch.columns[name]
+            zero, one = rounded(array) if self.accepts_soft else zero_one(array)
             holds[:, position] = one
-            right = zero | one | minus_one(batch.columns[name]) if self.accepts_unknown else zero | one
-            for row in np.flatnonzero(~right):
-                found = shown(batch.columns[name][row].as_py())
-                fix = "correct the row, or name the label columns in data.labels if this is none"
-                findings.add("L104", batch.where(row, name), f"expected 0 or 1, found {found}", fix)
+            right = zero | one | minus_one(array) if self.accepts_unknown else zero | one
+            if not right.all():
+                self._find_wrong(batch, name, np.flatnonzero(~right), findings)
         rows, positions = holds.nonzero()
         return _matrix(len(batch), rows, np.array(numbers, dtype=np.int64)[positions], vocabulary)
+
+    def _find_wrong(self, batch: Batch, name: str, rows: np.ndarray, findings: Findings) -> None:
+        cells = batch.columns[name].take(pa.array(rows))
+        expected = "a probability from 0 to 1" if self.accepts_soft else "0 or 1"
+        for row, cell, value in zip(rows, cells, probabilities(cells), strict=True):
+            fix = CELL_FIX if np.isnan(value) else SOFT_CELL_FIX
+            findings.add("L104", batch.where(row, name), f"expected {expected}, found {shown(cell.as_py())}", fix)
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,31 @@ class UnknownCells:
             cells[:, position] = minus_one(batch.columns[name])
         rows, positions = cells.nonzero()
         return _matrix(len(batch), rows, np.array(numbers, dtype=np.int64)[positions], vocabulary)
+
+
+@dataclass(frozen=True)
+class SoftCells:
+    """The cells of 0/1 columns that hold a probability above 0 and below 1.
+
+    Args:
+        columns: Their names.
+    """
+
+    columns: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns to read."""
+        return self.columns
+
+    def read(self, batch: Batch, vocabulary: Vocabulary, findings: Findings) -> csr_matrix:
+        """The probabilities of a batch, float32, shape (n, numbers given out so far)."""
+        numbers = [vocabulary.number(name, f"{batch.file}:{name}", findings) for name in self.columns]
+        cells = np.zeros((len(batch), max(len(vocabulary), 1)), dtype=np.float32)  # (n, L): a batch has few rows
+        for number, name in zip(numbers, self.columns, strict=True):
+            # where several columns are renamed to one label, the highest counts, as with 0 and 1
+            cells[:, number] = np.fmax(cells[:, number], probabilities(batch.columns[name]))
+        return csr_matrix(np.where(cells < 1, cells, 0))
 
 
 @dataclass(frozen=True)
@@ -230,6 +267,29 @@ def minus_one(array: pa.Array) -> np.ndarray:
     else:
         return np.zeros(len(array), dtype=bool)
     return pc.fill_null(mask, False).to_numpy(zero_copy_only=False)
+
+
+def probabilities(array: pa.Array) -> np.ndarray:
+    """The values of an array where they are in [0, 1], NaN elsewhere; float64.
+
+    Example:
+        >>> probabilities(pa.array(["0.25", "true", "1.5", None])).tolist()
+        [0.25, 1.0, nan, nan]
+    """
+    zero, one = zero_one(array)
+    values = np.full(len(array), np.nan)
+    if is_text(array.type):
+        array = pc.if_else(pc.match_substring_regex(array, NUMBER), array, pa.scalar(None, array.type))
+    if is_text(array.type) or is_number(array.type):
+        values = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    values = np.where((values >= 0) & (values <= 1), values, np.nan)
+    return np.where(one, 1.0, np.where(zero, 0.0, values))
+
+
+def rounded(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Where a probability is below 0.5, and where it is not; what is no probability is neither."""
+    values = probabilities(array)
+    return values < 0.5, values >= 0.5
 
 
 def _flatten(array: pa.Array) -> tuple[pa.Array, np.ndarray]:

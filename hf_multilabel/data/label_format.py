@@ -18,12 +18,14 @@ from hf_multilabel.data.label_columns import (
     UnknownCells,
     VectorLabels,
     minus_one,
+    rounded,
     zero_one,
 )
 from hf_multilabel.data.tables import Table, describe, is_list, is_number, is_text
 
 LABELS_FIX = "set data.labels to the label column, to the list of the 0/1 columns, or to null for all 0/1 columns"
 UNKNOWN_FIX = "set data.unknown_labels to the column that lists a row's unknown labels, or remove it"
+SOFT_FIX = "name the 0/1 columns, one a label, in data.labels, or remove data.soft_labels"
 GUESSES = ("|", ";", ",", "\t", " ")
 
 
@@ -38,6 +40,7 @@ class LabelRequest:
         order: Declared labels; a column of 0/1 lists follows their order.
         unknown: The column of the labels that are unknown, in the form of the label column; or -1: the cells of 0/1
             columns that hold -1. None: all are known.
+        soft: Whether cells of 0/1 columns may hold probabilities.
     """
 
     columns: str | Sequence[str] | None = "labels"
@@ -45,6 +48,7 @@ class LabelRequest:
     delimiter: str | None = None
     order: tuple[str, ...] = ()
     unknown: str | int | None = None
+    soft: bool = False
 
     def choose(self, table: Table, findings: Findings) -> LabelColumns | None:
         """The reader of a table's labels, or None where a finding says why there is none.
@@ -58,6 +62,9 @@ class LabelRequest:
             raise ValueError("labels: expected column names, found None. Call find_columns first.")
         if not table.check_columns(as_tuple(self.columns), findings, LABELS_FIX):
             return None
+        if self.soft and not self._has_cells(table):
+            self._refuse_cells("soft_labels: true", table, findings, SOFT_FIX)
+            return None
         return LABEL_FORMATS[self.form](self, table, findings)
 
     def choose_unknown(self, table: Table, findings: Findings) -> LabelColumns | UnknownCells | None:
@@ -68,43 +75,56 @@ class LabelRequest:
             if not table.check_columns([self.unknown], findings, UNKNOWN_FIX):
                 return None
             form = self.form if self.form in ("list", "delimited") else "auto"
-            return replace(self, columns=self.unknown, form=form, unknown=None).choose(table, findings)
-        names = as_tuple(self.columns or ())
-        if all(name in table.types and not is_list(table.types[name]) for name in names) and self.form != "delimited":
-            return UnknownCells(names)
-        what = f"expected 0/1 columns beside unknown_labels: -1, found {', '.join(map(repr, names))}"
-        findings.add("L106", f"{table.file}:labels", what, UNKNOWN_FIX)
+            return replace(self, columns=self.unknown, form=form, unknown=None, soft=False).choose(table, findings)
+        if self._has_cells(table):
+            return UnknownCells(as_tuple(self.columns or ()))
+        self._refuse_cells("unknown_labels: -1", table, findings, UNKNOWN_FIX)
         return None
+
+    def _has_cells(self, table: Table) -> bool:
+        """Whether the labels of a table are one 0/1 column each."""
+        names = as_tuple(self.columns or ())
+        named = self.form == "columns" or (self.form == "auto" and not isinstance(self.columns, str))
+        return named and all(name in table.types and not is_list(table.types[name]) for name in names)
+
+    def _refuse_cells(self, beside: str, table: Table, findings: Findings, fix: str) -> None:
+        found = ", ".join(map(repr, as_tuple(self.columns or ())))
+        findings.add("L106", f"{table.file}:labels", f"expected 0/1 columns beside {beside}, found {found}", fix)
 
     def find_columns(self, table: Table, others: Sequence[str], findings: Findings) -> LabelRequest:
         """Name the 0/1 columns of a table where the recipe leaves them open.
 
         Args:
-            table: Its whole content is looked at: a column in which most values are 0 or 1 is a label, and the
-                other values in it are then found row by row.
+            table: Its whole content is looked at: a column in which most values are 0 or 1 (or probabilities, where
+                they may stand) is a label, and the other values in it are then found row by row.
             others: Columns of ids and texts.
             findings: Receives that there is none.
         """
         if self.columns is not None:
             return self
-        possible = [name for name, kind in table.types.items() if name not in others and _may_be_zero_one(kind)]
+        possible = [name for name, kind in table.types.items() if name not in others and self._may_hold(kind)]
         right = dict.fromkeys(possible, 0)
         rows = 0
         for batch in table.read(possible, Findings()) if possible else ():
             rows += len(batch)
             for name in possible:
-                zero, one = zero_one(batch.columns[name])
+                zero, one = (rounded if self.soft else zero_one)(batch.columns[name])
                 unknown = minus_one(batch.columns[name]) if self.unknown == UNKNOWN else False
                 right[name] += int((zero | one | unknown).sum())
         found = tuple(name for name in possible if 2 * right[name] > rows)
         if rows and not found:
             what = f"expected 0/1 columns, found {', '.join(map(repr, table.types))}"
-            findings.add("L105", f"{table.file}:labels", what, "set data.labels to the label column")
+            soft = "" if self.soft else ", or data.soft_labels: true if columns hold probabilities"
+            findings.add("L105", f"{table.file}:labels", what, f"set data.labels to the label column{soft}")
         return replace(self, columns=found)
 
-
-def _may_be_zero_one(kind: pa.DataType) -> bool:
-    return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+    def _may_hold(self, kind: pa.DataType) -> bool:
+        return (
+            is_text(kind)
+            or pa.types.is_integer(kind)
+            or pa.types.is_boolean(kind)
+            or (self.soft and pa.types.is_floating(kind))
+        )
 
 
 def _auto(request: LabelRequest, table: Table, findings: Findings) -> LabelColumns | None:
@@ -181,7 +201,7 @@ def _columns(request: LabelRequest, table: Table, findings: Findings) -> LabelCo
             what = f"expected a 0/1 column, found {describe(kind)}"
             findings.add("L105", f"{table.file}:{name}", what, LABELS_FIX)
             return None
-    return ColumnLabels(names, accepts_unknown=request.unknown == UNKNOWN)
+    return ColumnLabels(names, accepts_unknown=request.unknown == UNKNOWN, accepts_soft=request.soft)
 
 
 def _single(request: LabelRequest, table: Table, findings: Findings) -> str | None:

@@ -129,19 +129,21 @@ def map_labels(
 
 def _map_rows(rows: Rows, target: np.ndarray, space: LabelSpace, findings: Findings) -> Rows:
     labels = _renumber(rows.labels, target, len(space))
+    soft = None if rows.soft is None else _renumber(rows.soft, target, len(space))
     if rows.unknown is None:
-        return replace(rows, labels=labels)
+        return replace(rows, labels=labels, soft=soft)
     unknown = _renumber(rows.unknown, target, len(space))
-    for row, label in zip(*(labels.multiply(unknown)).nonzero(), strict=True):
+    said = labels if soft is None else labels + soft.astype(bool)
+    for row, label in zip(*(said.multiply(unknown)).nonzero(), strict=True):
         what = f"expected a label to hold or to be unknown, found both for {shown(space.names[label])}"
         findings.add("L106", f"{rows.where(row)}:labels", what, "remove it from one of the two")
-    return replace(rows, labels=labels, unknown=unknown)
+    return replace(rows, labels=labels, unknown=unknown, soft=soft)
 
 
 def _renumber(labels: csr_matrix, target: np.ndarray, width: int) -> csr_matrix:
     rows = np.repeat(np.arange(labels.shape[0]), np.diff(labels.indptr))
     numbers = target[labels.indices]
-    rows, numbers = rows[numbers >= 0], numbers[numbers >= 0]
-    matrix = csr_matrix((np.ones(len(rows), dtype=bool), (rows, numbers)), shape=(labels.shape[0], width))
+    kept = numbers >= 0
+    matrix = csr_matrix((labels.data[kept], (rows[kept], numbers[kept])), shape=(labels.shape[0], width))
     matrix.sum_duplicates()
     return matrix

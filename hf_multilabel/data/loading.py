@@ -14,7 +14,14 @@ import pyarrow as pa
 from datasets import Dataset
 from scipy.sparse import csr_matrix
 
-from hf_multilabel.data.checks import count_labels, find_duplicates, find_unseen, leave_out_unknown, text_digests
+from hf_multilabel.data.checks import (
+    count_labels,
+    find_duplicates,
+    find_unseen,
+    leave_out_unknown,
+    round_evaluation,
+    text_digests,
+)
 from hf_multilabel.data.columns import TextColumns, as_tuple
 from hf_multilabel.data.findings import Findings
 from hf_multilabel.data.imbalance import measure_imbalance
@@ -40,7 +47,8 @@ class MultiLabelData:
 
     Args:
         splits: "train", "validation" and "test", or some of them; columns `id`, `text` and `labels` (sorted ids),
-            and `unknown` (the same of labels nobody knows) where the data have such.
+            and `unknown` (the same of labels nobody knows) where the data have such. Under `soft_labels` "train" also
+            has `soft_ids` and `soft_values`: the labels of a probability above 0 and below 1, and that.
         labels: Names and training support.
         statistics: What was counted, for metrics.json.
     """
@@ -80,6 +88,7 @@ def load_data(
     label_delimiter: str | None = None,
     label_names: str | Path | Sequence[str] | None = None,
     unknown_labels: str | int | None = None,
+    soft_labels: bool = False,
     id: str | None = None,
     splits: Mapping[str, str] | None = None,
     validation_size: float = 0.1,
@@ -109,6 +118,8 @@ def load_data(
         unknown_labels: The column that lists the labels of which nobody knows whether they hold, in the form of the
             label column; or -1: the cells of 0/1 columns with that value. Training leaves them out of the loss. Rows
             of other splits that have any are left out and counted: no metric is defined on them.
+        soft_labels: Whether 0/1 columns may hold probabilities, such as a teacher's scores. A label of at least 0.5
+            holds: so it is counted, split, balanced and evaluated; the loss of training rows sees the probability.
         id: The column that names a row; None: rows are numbered.
         splits: Our split names to the source's, where they differ.
         validation_size: Share of all rows for a missing validation split; 0 makes none.
@@ -144,12 +155,14 @@ def load_data(
         findings.add("D104", f"{source}:train", f"expected a train split, found {found}", "name it in data.splits")
     raise_findings(findings)
     columns = TextColumns(as_tuple(text), text_separator, strip_html, id)
-    request = LabelRequest(labels, label_format, label_delimiter, unknown=unknown_labels)
+    request = LabelRequest(labels, label_format, label_delimiter, unknown=unknown_labels, soft=soft_labels)
     rows, space = _read(opened, columns, request, label_names, known_labels, str(source))
     rows, statistics = _complete(rows, {"validation": validation_size, "test": test_size}, split_seed)
     if unknown_labels is not None:
         rows, statistics["unknown_labels"] = leave_out_unknown(rows)
         raise_findings([_nothing_known(split, found) for split, found in rows.items() if not len(found)])
+    if soft_labels:
+        rows, statistics["soft_labels"] = round_evaluation(rows)
 
     shared, unseen = Findings(), Findings()
     statistics["duplicates"] = find_duplicates(rows, id is not None, shared)
@@ -270,6 +283,12 @@ def _to_dataset(rows: Rows) -> Dataset:
         columns["unknown"] = _lists(rows.unknown)
         content.update(rows.unknown.indptr.astype(np.int64).tobytes())
         content.update(rows.unknown.indices.astype(np.int64).tobytes())
+    if rows.soft is not None:
+        columns["soft_ids"] = _lists(rows.soft)
+        columns["soft_values"] = pa.ListArray.from_arrays(columns["soft_ids"].offsets, pa.array(rows.soft.data))
+        content.update(rows.soft.indptr.astype(np.int64).tobytes())
+        content.update(rows.soft.indices.astype(np.int64).tobytes())
+        content.update(rows.soft.data.tobytes())
     return Dataset(pa.table(columns), fingerprint=content.hexdigest()[:16])
 
 

@@ -32,8 +32,8 @@ def apply_remedies(
 
     Returns:
         The data; `labels.counts` are those of the changed split, and `statistics` say under `augmentation` and
-        `balancing` how many rows came and went, under `trained_on` how imbalanced the split is afterwards. New rows
-        are named ID~1, ID~2 ...
+        `balancing` how many rows came and went, under `trained_on` how imbalanced the split is afterwards. Texts
+        made here are named ID~1, ID~2 ...; a row drawn again keeps its id.
 
     Raises:
         ValueError: If a method is unknown or an option is out of range.

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from hf_multilabel.data.columns import TextColumns
 from hf_multilabel.data.findings import Findings
+from hf_multilabel.data.label_columns import SoftCells
 from hf_multilabel.data.label_format import LabelRequest
 from hf_multilabel.data.tables import Table
 from hf_multilabel.data.vocabulary import Vocabulary
@@ -25,6 +26,7 @@ class Rows:
         text: Shape (N,), large_string.
         labels: Bool, shape (N, numbers of the vocabulary).
         unknown: Labels of which nobody knows whether they hold, bool, same shape; None where all are known.
+        soft: Probabilities above 0 and below 1 of labels, float32, same shape; None where all are 0 or 1.
         files: Names of the files.
         file: Index into `files`, shape (N,).
         place: Number of the row in its file, shape (N,).
@@ -37,6 +39,7 @@ class Rows:
     file: np.ndarray
     place: np.ndarray
     unknown: csr_matrix | None = None
+    soft: csr_matrix | None = None
 
     def __len__(self) -> int:
         return len(self.place)
@@ -56,6 +59,7 @@ class Rows:
             self.file[rows],
             self.place[rows],
             None if self.unknown is None else self.unknown[rows],
+            None if self.soft is None else self.soft[rows],
         )
 
 
@@ -73,7 +77,7 @@ def read_rows(
         split: Its name; ids are made of it where there is no id column.
         tables: Its files.
         text: Which columns make id and text.
-        labels: Which columns hold the labels, and which the unknown ones.
+        labels: Which columns hold the labels, and which the unknown ones, and whether they may be soft.
         vocabulary: Receives the label names.
         findings: Receives what is wrong; the rows are of use only if there is nothing.
     """
@@ -81,6 +85,7 @@ def read_rows(
     texts: list[pa.Array] = []
     matrices: list[csr_matrix] = []
     unknown: list[csr_matrix] = []
+    soft: list[csr_matrix] = []
     files: list[np.ndarray] = []
     places: list[np.ndarray] = []
     count = 0
@@ -97,6 +102,8 @@ def read_rows(
             matrices.append(reader.read(batch, vocabulary, findings))
             if unknown_reader is not None:
                 unknown.append(unknown_reader.read(batch, vocabulary, findings))
+            if labels.soft:
+                soft.append(SoftCells(reader.names).read(batch, vocabulary, findings))
             files.append(np.full(len(batch), number, dtype=np.int32))
             places.append(batch.places)
             count += len(batch)
@@ -111,6 +118,7 @@ def read_rows(
         np.concatenate(files) if files else np.zeros(0, np.int32),
         np.concatenate(places) if places else np.zeros(0, np.int64),
         None if labels.unknown is None else _stack(unknown, len(vocabulary)),
+        _stack(soft, len(vocabulary)) if labels.soft else None,
     )
 
 
@@ -121,4 +129,5 @@ def _stack(matrices: Sequence[csr_matrix], width: int) -> csr_matrix:
     lengths = np.concatenate([np.diff(matrix.indptr) for matrix in matrices])
     indices = np.concatenate([matrix.indices for matrix in matrices])
     indptr = np.concatenate([[0], np.cumsum(lengths)])
-    return csr_matrix((np.ones(len(indices), dtype=bool), indices, indptr), shape=(len(lengths), width))
+    data = np.concatenate([matrix.data for matrix in matrices])
+    return csr_matrix((data, indices, indptr), shape=(len(lengths), width))

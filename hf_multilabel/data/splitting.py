@@ -39,7 +39,7 @@ def iterative_stratification(label_matrix: csr_matrix, fractions: Sequence[float
     shares = np.asarray(fractions, dtype=np.float64)
     if shares.ndim != 1 or not (shares > 0).all() or abs(shares.sum() - 1) > 1e-9:
         raise ValueError(f"fractions: expected positive numbers that sum to 1, found {list(fractions)}. Correct them.")
-    matrix = csr_matrix(label_matrix, dtype=bool)
+    matrix = csr_matrix(label_matrix, dtype=bool, copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return _Stratification(matrix, shares, np.random.default_rng(seed)).run()
@@ -128,7 +128,7 @@ def split_rows(
     part_of = part_of[first][group]
     if training_only is not None:
         part_of[np.isin(group, group[training_only])] = 0
-    by_label = csr_matrix(label_matrix, dtype=bool).tocsc()
+    by_label = csr_matrix(label_matrix, dtype=bool, copy=True).tocsc()
     seen = label_matrix[part_of == 0].getnnz(axis=0) > 0
     for label in np.flatnonzero(~seen & (by_label.getnnz(axis=0) > 0)):
         rows = by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]
@@ -176,7 +176,7 @@ def balance_report(label_matrix: csr_matrix, parts: Sequence[np.ndarray]) -> dic
 
     Reference: Sechidis et al. 2011, section 4.
     """
-    matrix = csr_matrix(label_matrix, dtype=bool)
+    matrix = csr_matrix(label_matrix, dtype=bool, copy=True)
     total = matrix.getnnz(axis=0).astype(np.float64)
     held = total > 0
     odds = _odds(total[held], matrix.shape[0])

@@ -93,6 +93,11 @@ class DataSection(Section):
         description="Column of the labels nobody knows for a row, in the form of the label column; -1: cells of 0/1 "
         "columns with that value. They are left out of the loss; validation and test rows that have any are left out.",
     )
+    soft_labels: bool = Field(
+        False,
+        description="0/1 columns may hold probabilities, such as a teacher's scores, which the loss then trains on. "
+        "From 0.5 on a label holds: for counts, splits, balance, and for validation and test.",
+    )
     strip_html: bool = Field(False, description="Replace HTML by its text.")
     splits: dict[one_of(SPLITS), str] | None = Field(
         None, description="Other names of the splits in the source, for instance {validation: dev}."
@@ -126,6 +131,15 @@ class DataSection(Section):
         if self.validation_size + self.test_size >= 1:
             expected = f"less than {1 - self.validation_size:g}, what validation_size leaves"
             raise contract_error(("test_size", expected, self.test_size, "lower one of the two"))
+        return self
+
+    @model_validator(mode="after")
+    def _softens_columns(self) -> DataSection:
+        named = self.label_format == "columns" or (self.label_format == "auto" and not isinstance(self.labels, str))
+        if self.soft_labels and not named:
+            expected = f"false beside labels: {show(self.labels)} and label_format: {self.label_format}, no 0/1 columns"
+            fix = "list the 0/1 columns in data.labels (null: all), or remove soft_labels"
+            raise contract_error(("soft_labels", expected, "true", fix))
         return self
 
     def load_arguments(self) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class LossSection(Section):
     pos_weight: WeightsSection | None = Field(None, description="Weight of each label's positive term.")
     class_weights: WeightsSection | None = Field(None, description="Weight of each label's whole term.")
     smoothing: number(ge=0, lt=1) | None = Field(
-        None, description="Of all losses: targets of 1 and 0 become 1 - smoothing / 2 and smoothing / 2."
+        None,
+        description="Of all losses: targets of 1 and 0 become 1 - smoothing / 2 and smoothing / 2, soft ones y become "
+        "y * (1 - smoothing) + smoothing / 2.",
     )
     gamma: number(ge=0) | None = Field(
         None, description="Of focal, class_balanced, distribution_balanced: how much less a well-decided label weighs."

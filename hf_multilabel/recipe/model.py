@@ -61,6 +61,13 @@ class WindowsSection(Section):
         description="Logits of the windows to one a text: the highest, the mean, or noisy-or of independent finds.",
     )
 
+    @model_validator(mode="after")
+    def _overlaps(self) -> WindowsSection:
+        if self.stride is not None and self.stride >= self.length:
+            expected = f"less than length {self.length}, or tokens would be skipped"
+            raise contract_error(("stride", expected, show(self.stride), "lower it, or leave it out"))
+        return self
+
 
 class ModelSection(Section):
     """Backbone, pooling and head."""

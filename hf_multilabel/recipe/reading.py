@@ -85,9 +85,10 @@ class Document:
         return self.places[keys]
 
     def where(self, keys: Keys) -> str:
-        """`recipes/x.yaml:LINE:COL section.key`, or the override, which says the key itself."""
+        """`recipes/x.yaml:LINE:COL section.key`; an override says the key itself, unless it brought a whole mapping."""
         place = self.place(keys)
-        return str(place) if place.is_override or not keys else f"{place} {dotted(keys)}"
+        said = place.is_override and place.source.startswith(tuple(f"override {dotted(keys)}{end}" for end in "=."))
+        return str(place) if said or not keys else f"{place} {dotted(keys)}"
 
 
 def dotted(keys: Keys) -> str:

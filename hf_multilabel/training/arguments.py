@@ -105,14 +105,15 @@ class MultiLabelTrainingArguments(TrainingArguments):
         },
     )
     head_init: str = field(
-        default="random",
+        default="prior",
         metadata={
-            "help": "How the last layer starts: random; prior (its bias the logit of the label's frequency, Lin 2017); "
-            "probe (logistic regression solved on the frozen backbone's features, Kumar 2022)."
+            "help": "How the last layer starts: prior (its bias the logit of the label's frequency, Lin 2017); probe "
+            "(logistic regression solved on the frozen backbone's features, Kumar 2022: the best start where labels "
+            "are rare and epochs few); random."
         },
     )
     probe_c: float = field(
-        default=1.0,
+        default=0.1,
         metadata={"help": "Inverse strength of the probe's L2 penalty, as C in scikit-learn. Larger fits more."},
     )
     head_l1: float = field(

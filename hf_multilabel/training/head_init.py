@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.data.remedies import with_synthetic
+from hf_multilabel.losses.registry import WeightedLoss
 from hf_multilabel.remote_code.poolings_multilabel import MeanPooling
 from hf_multilabel.training.adapters import trained_part
 from hf_multilabel.training.distributed import on_main
@@ -23,14 +24,16 @@ from hf_multilabel.training.trainer import MultiLabelTrainer
 CHUNK = 256
 
 
-def prior_bias(counts: Sequence[int], rows: int | Sequence[int]) -> Tensor:
+def prior_bias(counts: Sequence[int], rows: int | Sequence[int], pos_weight: Tensor | None = None) -> Tensor:
     """Logit of each label's frequency, so that an untrained head predicts base rates and the first steps learn more.
 
-    Counts are smoothed by half a row: a label never or always seen gets a finite bias.
+    Counts are smoothed by half a row: a label never or always seen gets a finite bias. Under a loss that weighs
+    positives, the bias is where that loss is least: log(weight) higher.
 
     Args:
         counts: Positives of each label, shape (L,).
         rows: Training rows N; or for each label those on which it is known, shape (L,).
+        pos_weight: Of the loss's positive term, shape (L,).
 
     Returns:
         Shape (L,), float32.
@@ -42,7 +45,8 @@ def prior_bias(counts: Sequence[int], rows: int | Sequence[int]) -> Tensor:
     Reference: Lin et al. 2017, section 4.1.
     """
     positives = torch.as_tensor(counts, dtype=torch.float64) + 0.5
-    return torch.log(positives / (torch.as_tensor(rows) + 1 - positives)).float()
+    bias = torch.log(positives / (torch.as_tensor(rows) + 1 - positives))
+    return (bias if pos_weight is None else bias + pos_weight.double().cpu().log()).float()
 
 
 def solve_probe(
@@ -60,7 +64,8 @@ def solve_probe(
 
     Args:
         features: Input of the layer to initialise, shape (N, D), float32.
-        targets: True where the label holds, shape (N, L).
+        targets: True where the label holds, shape (N, L); of soft labels where they are at least 0.5, for a start
+            needs no more.
         c: Inverse strength of the penalty.
         pos_weight: Of the positive term, shape (L,), as in the loss that training goes on with.
         unknown: True where nobody knows, shape (N, L); these cells have no say. None: all are known.
@@ -79,7 +84,7 @@ def solve_probe(
     x = x - center  # the bias absorbs the mean; L-BFGS converges several times faster
     counts = np.asarray(targets.sum(0)).ravel()
     known = rows - (np.zeros(labels, np.int64) if unknown is None else unknown.getnnz(axis=0))
-    weight, bias = torch.zeros(labels, x.shape[1]), prior_bias(counts.tolist(), known.tolist())
+    weight, bias = torch.zeros(labels, x.shape[1]), prior_bias(counts.tolist(), known.tolist(), pos_weight)
     held = np.flatnonzero((counts > 0) & (counts < known))
     for start in range(0, len(held), CHUNK):
         chunk = held[start : start + CHUNK]
@@ -165,8 +170,9 @@ def start_head(trainer: MultiLabelTrainer, data: MultiLabelData, balance: Mappin
     output = trained_part(model.head).output
     if args.head_init == "random":
         return
+    pos_weight = trainer.row_loss.weights.get("pos_weight") if isinstance(trainer.row_loss, WeightedLoss) else None
     if args.head_init == "prior":
-        set_output(output, None, prior_bias(data.labels.counts, data.known_rows()))
+        set_output(output, None, prior_bias(data.labels.counts, data.known_rows(), pos_weight))
         return
     # in the precision of training, which goes on from here
     with autocast(args.precision, args.device.type):
@@ -179,5 +185,4 @@ def start_head(trainer: MultiLabelTrainer, data: MultiLabelData, balance: Mappin
             description="linear probe",
         )
     features, targets, unknown = with_synthetic(features, data, balance)
-    pos_weight = trainer.row_loss.weights.get("pos_weight")
     set_output(output, *on_main(solve_probe, features, targets, args.probe_c, pos_weight, unknown))

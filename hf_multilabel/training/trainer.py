@@ -328,12 +328,16 @@ class MultiLabelTrainer(Trainer):
         return starts
 
     def _base_rates(self) -> np.ndarray:
-        """Frequency of each label among the training rows that know it."""
+        """Frequency of each label among the training rows that know it; a soft label counts as its probability."""
         counts = {name: np.zeros(len(self.model.config.id2label)) for name in ("labels", "unknown")}
         for name in counts.keys() & set(self.train_dataset.column_names):
             for labels in self.train_dataset[name]:
                 check_ids(labels, len(counts[name]))
                 counts[name][labels] += 1
+        if "soft_ids" in self.train_dataset.column_names:
+            columns = (self.train_dataset[name] for name in ("labels", "soft_ids", "soft_values"))
+            for labels, ids, values in zip(*columns, strict=True):
+                counts["labels"][ids] += np.subtract(values, np.isin(ids, labels))
         return counts["labels"] / np.maximum(len(self.train_dataset) - counts["unknown"], 1)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler | None:

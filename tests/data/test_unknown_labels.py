@@ -90,6 +90,12 @@ def test_what_is_wrong_is_said(write: Write, arguments: dict, message: str) -> N
         load_data(write("a.jsonl", JSONL), **WHOLE, **arguments)
 
 
+def test_delimited_text_has_no_cells_of_minus_one(write: Write) -> None:
+    path = write("a.csv", "text,labels\na,x|y\nb,-1\n")
+    with pytest.raises(InputError, match="expected 0/1 columns beside unknown_labels: -1, found 'labels'"):
+        load_data(path, label_delimiter="|", unknown_labels=-1, **WHOLE)
+
+
 def test_they_reach_the_loss_as_minus_one(write: Write, tiny_backbone: Backbone) -> None:
     data = load_data(write("a.jsonl", JSONL), unknown_labels="open", **WHOLE)
     rows, _ = tokenize(data.splits["train"], tiny_backbone.tokenizer, 16)

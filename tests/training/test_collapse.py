@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from sklearn.metrics.pairwise import cosine_similarity
 
 from hf_multilabel.training.collapse import (
@@ -76,6 +77,20 @@ def test_states_that_were_alike_from_the_start_are_no_collapse() -> None:
 
 def looks(trainer: MultiLabelTrainer) -> list[dict]:
     return [entry for entry in trainer.state.log_history if "dead_labels" in entry]
+
+
+def test_base_rates_count_soft_labels_as_probabilities(
+    make_trainer: Callable[..., MultiLabelTrainer], rows: Dataset
+) -> None:
+    trainer = make_trainer()
+    plain = trainer._base_rates()
+    np.testing.assert_allclose(plain, np.array([5, 6, 5, 11, 0]) / 12)
+    rest = [[]] * 11
+    # the first text holds markets and news: 0.75 of markets, and 0.25 of politics besides
+    trainer.train_dataset = rows.add_column("soft_ids", [[0, 1], *rest]).add_column(
+        "soft_values", [[0.75, 0.25], *rest]
+    )
+    np.testing.assert_allclose(trainer._base_rates() - plain, np.array([-0.25, 0.25, 0, 0, 0]) / 12)
 
 
 def test_a_collapsed_run_is_said_once_with_step_and_cause(

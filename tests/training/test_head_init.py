@@ -64,6 +64,21 @@ def test_prior_bias_gives_frequencies() -> None:
     torch.testing.assert_close(prior_bias([100, 0, 999], 999).sigmoid(), torch.tensor([100.5, 0.5, 999.5]) / 1000)
 
 
+def test_prior_bias_is_where_a_weighted_loss_is_least() -> None:
+    targets, weight = torch.tensor([1.0] * 30 + [0.0] * 270), torch.tensor([5.0])
+    bias = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([bias], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        found = torch.nn.functional.binary_cross_entropy_with_logits(bias.expand(300), targets, pos_weight=weight)
+        found.backward()
+        return found
+
+    optimizer.step(loss)
+    torch.testing.assert_close(prior_bias([30], 300, weight), bias.detach(), atol=0.02, rtol=0)
+
+
 def test_set_output_can_leave_the_weight() -> None:
     layer = torch.nn.Linear(3, 2)
     before = layer.weight.clone()

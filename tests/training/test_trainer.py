@@ -7,6 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 from transformers import TrainingArguments
+from transformers.training_args import OptimizerNames
 
 from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.losses import build_loss, weighted_bce
@@ -169,7 +170,7 @@ def test_head_features_explain_the_logits(tiny_backbone: Backbone, rows: Dataset
 
 def test_whole_model_optimizers_refuse_layer_rates(tiny_backbone: Backbone, rows: Dataset, tmp_path: Path) -> None:
     trainer = make(tiny_backbone, rows, tmp_path, head_learning_rate=1e-2)
-    trainer.args.optim = "lomo"  # set late, for its package need not be there
+    trainer.args.optim = OptimizerNames.LOMO  # set late, for its package need not be there
     with pytest.raises(ValueError, match=r"training\.optim: expected an optimizer that takes parameter groups"):
         trainer.create_optimizer()
 
