@@ -26,7 +26,7 @@ from hf_multilabel.decisions import fit_thresholds
 from hf_multilabel.evaluation import evaluate_predictions
 
 DATA = Path(os.environ.get("HF_MULTILABEL_DATA", "../shared/data"))
-STRENGTHS = (0, 0.5, 1, 2, 3, 5, 10, 20, 50)
+STRENGTHS = (0, 0.5, 1, 2, 3, 5, 10, 20, 50, "auto")
 # dataset, training rows, repeats, sizes of the set the cuts are fitted on
 PLAN = (
     ("arxiv_topics", 1_000, 40, (75, 150, 500, 1_140)),
@@ -118,7 +118,7 @@ def main() -> None:
     """Print the table: (micro + macro) / 2 on rows not fitted on, in percent."""
     if not (DATA / "arxiv_topics").is_dir():
         sys.exit(f"benchmarks/shrinkage.py: expected datasets in {DATA}, found none. Set HF_MULTILABEL_DATA.")
-    names = ["micro_f1", "macro_f1", *(f"c={strength:g}" for strength in STRENGTHS)]
+    names = ["micro_f1", "macro_f1", *(f"c={strength}" for strength in STRENGTHS)]
     print("| dataset (training rows), labels | rows fitted on |", " | ".join(names), "|")
     print("|---|---|" + "---|" * len(names))
     totals = []

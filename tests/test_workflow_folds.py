@@ -53,9 +53,7 @@ def test_a_trained_backbone_knows_its_rows(tiny_backbone_folder: Path, tmp_path:
     assert decision["cross_validation"]["rows"] == {"train": 0, "validation": 48}
 
 
-def test_training_anew_for_each_fold(
-    tiny_backbone_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_training_anew_for_each_fold(tiny_backbone_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     decision, metrics = quick(
         tiny_backbone_folder,
         tmp_path / "run",

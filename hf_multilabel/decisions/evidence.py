@@ -21,7 +21,7 @@ from hf_multilabel.decisions.fitting import fit_from_logits
 from hf_multilabel.decisions.rare_labels import choose_shrinkage
 from hf_multilabel.decisions.thresholds import UNFITTED, fit_cuts, fit_decision
 from hf_multilabel.decisions.top_decision import decide_top
-from hf_multilabel.decisions.uncertainty import expected_scores, resample_cuts
+from hf_multilabel.decisions.uncertainty import errors_of_fits, expected_scores, resample_cuts
 from hf_multilabel.evaluation import as_label_sets
 from hf_multilabel.evaluation.scores import Scores, TopScores
 from hf_multilabel.remote_code.decision_multilabel import decide, probabilities
@@ -61,13 +61,14 @@ def fit_with_evidence(
     Raises:
         ValueError: If shapes, values or settings are wrong, or cuts are averaged that are not on one scale.
 
-    Cost: one fit a fold and a resample.
+    Cost: one fit a fold and a resample, and a decision of all rows a fold.
     """
     found = scores if isinstance(scores, TopScores) else as_logits(scores)
     held = as_label_sets(targets, found.shape, "targets")
     ids = settings.pop("row_ids", None)
     decision = _fit(found, held, labels, {**settings, "row_ids": ids})
     runs = []
+    errors: list[dict[str, float]] = []
     fitted: list[dict[str, Any]] = []
     for parts in folds:
         decisions, sets = cross_fit(
@@ -77,6 +78,7 @@ def fit_with_evidence(
         )
         fitted += decisions
         runs.append(sets)
+        errors.append(errors_of_fits([_decide(found, rule) for rule in decisions], held))
     if average:
         check_averaged(settings, len(runs))
         own = isinstance(decision["thresholds"], list)
@@ -84,7 +86,8 @@ def fit_with_evidence(
         cuts = average_cuts(each, _probabilities(found, decision) if own else None)
         decision = _fit(found, held, labels, {**settings, "row_ids": ids, "cuts": cuts})
     if runs:
-        estimate = expected_scores(runs, held, seed=seed)
+        mean = {name: float(np.mean([error[name] for error in errors])) for name in errors[0]}
+        estimate = expected_scores(runs, held, errors=mean, seed=seed)
         decision["expected"] = {**estimate, "folds": len(folds[0]), "repeats": len(runs)}
     return decision | _spread_of_cuts(found, held, decision, settings, resamples, seed)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_multilabel.errors import nearest
-from hf_multilabel.remote_code.decision_multilabel import check_settings
+from hf_multilabel.remote_code.decision_multilabel import SETTINGS, check_settings, default_decision
 
 
 def override_decision(
@@ -63,9 +63,9 @@ def override_decision(
     given = {"min_labels": min_labels, "max_labels": max_labels, "empty": empty}
     found |= {key: value for key, value in given.items() if value is not None}
     if has_cuts or top_k is not None:
-        found |= {"objective": "fixed", "fitted_on": None, "rows": 0, "expected": {}}
-        for evidence in ("rows_sha256", "in_sample", "options", "exact", "risk", "refitted"):
-            found.pop(evidence, None)
+        nothing = default_decision()
+        kept = (*SETTINGS, "labels_sha256")
+        found = {key: found[key] if key in kept else value for key, value in nothing.items()}
     check_settings(found, len(labels))
     return found
 

@@ -233,7 +233,11 @@ def _describe_evidence(decision: Mapping[str, Any]) -> Iterator[str]:
         folds = f" in {decision['folds']} folds" if "folds" in decision else ""
         where = f"{pretty(decision['fitted_on'])} rows, {decision.get('rows', 0):,} of them{folds}"
         expected = ", ".join(_describe_expected(decision.get("expected", {})))
-        yield f"The thresholds were fitted on {where}" + (f"; on other rows they give about {expected}." if expected else ".")
+        yield f"The thresholds were fitted on {where}" + (
+            f"; on other rows they give about {expected}." if expected else "."
+        )
+    if decision.get("refitted"):
+        yield "The decision was fitted again after training, with hf-multilabel tune."
 
 
 def _describe_expected(expected: Mapping[str, Any]) -> Iterator[str]:
@@ -243,8 +247,6 @@ def _describe_expected(expected: Mapping[str, Any]) -> Iterator[str]:
         if name in expected:
             low, high = bounds.get(name, (None, None))
             yield f"{pretty(name)} {number(expected[name])}" + (f" ({number(low)} to {number(high)})" if bounds else "")
-    if decision.get("refitted"):
-        yield "The decision was fitted again after training, with hf-multilabel tune."
 
 
 def readdress_card(card: str, model_id: str) -> str:

@@ -95,7 +95,9 @@ def test_averaged_cuts_are_those_of_the_folds() -> None:
     for objective in ("micro_f1", "macro_f1"):
         decision = fit_with_evidence(logits, targets, LABELS, [folds], average=True, objective=objective, resamples=0)
         each = np.array([fit_thresholds(sigmoid(logits[rows]), targets[rows], objective) for rows in rest])
-        np.testing.assert_allclose(decision["thresholds"], average_cuts(each)[: np.size(decision["thresholds"])], atol=2e-4)
+        np.testing.assert_allclose(
+            decision["thresholds"], average_cuts(each)[: np.size(decision["thresholds"])], atol=2e-4
+        )
     assert isinstance(decision["thresholds"], list)
 
 
@@ -116,22 +118,25 @@ def test_cuts_that_share_no_scale_are_not_averaged(settings: dict, match: str) -
 def test_resampled_cuts_are_those_of_a_brute_bootstrap() -> None:
     logits, targets = draw(60, np.random.default_rng(3))
     probs, held = sigmoid(logits), sparse.csr_array(targets)
-    found = resample_cuts(probs, held, lambda scores, truth: fit_thresholds(scores, truth), resamples=40, seed=5)
+    found = resample_cuts(probs, held, fit_thresholds, resamples=41, seed=5)
     rng, cuts = np.random.default_rng(5), []
-    for _ in range(40):
+    for _ in range(41):
         rows = np.sort(rng.integers(0, 60, 60))
         cuts.append(fit_thresholds(probs[rows], targets[rows]))
     ordered = np.sort(cuts, axis=0)
-    np.testing.assert_allclose(found["low"], ordered[0], rtol=1e-3)
-    np.testing.assert_allclose(found["high"], ordered[-1], rtol=1e-3)
+    np.testing.assert_allclose(found["low"], ordered[1], rtol=1e-3)
+    np.testing.assert_allclose(found["high"], ordered[-2], rtol=1e-3)
     kept = TopScores.of(probs, held, 4)
-    assert resample_cuts(kept, held, fit_thresholds, resamples=40, seed=5) == found
+    assert resample_cuts(kept, held, fit_thresholds, resamples=41, seed=5) == found
 
 
 def test_rare_labels_have_the_widest_intervals() -> None:
-    logits, targets = draw(400, np.random.default_rng(4))
+    rng = np.random.default_rng(4)
+    targets = rng.random((1000, 4)) < [0.5, 0.3, 0.1, 0.01]
+    logits = rng.normal(size=(1000, 4)) + 2 * targets
     spread = fit_with_evidence(logits, targets, LABELS, [], objective="macro_f1")["threshold_intervals"]
-    width = np.log(spread["high"]) - np.log(spread["low"])
+    low, high = (np.array(spread[end]) for end in ("low", "high"))
+    width = np.log(high / (1 - high)) - np.log(low / (1 - low))
     assert spread["resamples"] == 100
     assert width[-1] > width[0]
 
@@ -161,12 +166,13 @@ def test_shrinkage_is_chosen_for_other_rows() -> None:
     assert decision["options"] == {"shrinkage": "auto"}
 
 
-def test_what_is_expected_is_what_other_rows_give() -> None:
-    """The promise: without bias, and the interval holds the score on fresh rows in at least 90% of 200 draws."""
+@pytest.mark.parametrize("draws", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_what_is_expected_is_what_other_rows_give(draws: int) -> None:
+    """The promise: without bias, and the interval holds the score on fresh rows in at least 90% of the draws."""
     rng, rows = np.random.default_rng(0), 150
     fresh_logits, fresh = draw(20_000, rng)
     hits, gaps, optimism = {"micro_f1": 0, "macro_f1": 0}, [], []
-    for seed in range(200):
+    for seed in range(draws):
         logits, targets = draw(rows, rng)
         decision = fit_with_evidence(logits, targets, LABELS, [random_folds(rows, 5, seed)], resamples=0)
         decided = sigmoid(fresh_logits) >= np.array(decision["thresholds"])
@@ -177,8 +183,8 @@ def test_what_is_expected_is_what_other_rows_give() -> None:
             hits[name] += low <= value <= high
         gaps.append(decision["expected"]["macro_f1"] - truth["macro_f1"])
         optimism.append(decision["in_sample"]["macro_f1"] - truth["macro_f1"])
-    assert min(hits.values()) >= 180
-    assert abs(np.mean(gaps)) < 0.015
+    assert min(hits.values()) >= 0.9 * draws
+    assert abs(np.mean(gaps)) < 3 * np.std(gaps) / np.sqrt(draws)
     assert np.mean(optimism) > 0.03
 
 

@@ -62,7 +62,11 @@ def test_what_people_ask_for(given: dict[str, Any], stored: dict[str, Any], expe
 
 
 def test_evidence_goes_with_the_cuts_it_is_about_and_the_calibration_stays() -> None:
-    stored = {**default_decision(), **FITTED, "calibration": {"method": "temperature", "parameters": {"temperature": 2.0}}}
+    stored = {
+        **default_decision(),
+        **FITTED,
+        "calibration": {"method": "temperature", "parameters": {"temperature": 2.0}},
+    }
     changed = override_decision(stored, LABELS, threshold=0.3)
     assert changed["calibration"] == stored["calibration"]
     assert (changed["objective"], changed["fitted_on"], "rows_sha256" in changed) == ("fixed", None, False)

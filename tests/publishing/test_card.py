@@ -129,7 +129,21 @@ def test_thousands_of_labels_are_folded_to_the_most_frequent(trained: Trained) -
         ({"calibration": {"method": "temperature"}}, "Probabilities are calibrated first (temperature)."),
         (
             {"fitted_on": "validation", "rows": 1500, "objective": "macro_f1", "expected": {"macro_f1": 0.71}},
-            "The thresholds were fitted on validation rows, 1,500 of them; on those rows they give macro F1 0.7100.",
+            "fitted on validation rows, 1,500 of them; on other rows they give about macro F1 0.7100.",
+        ),
+        (
+            {
+                "fitted_on": "cross_validation",
+                "rows": 9,
+                "folds": 3,
+                "expected": {
+                    "macro_f1": 0.7,
+                    "macro_f1_present": 0.8,
+                    "folds": 3,
+                    "intervals": {"macro_f1": [0.6, 0.75]},
+                },
+            },
+            "9 of them in 3 folds; on other rows they give about macro F1 0.7000 (0.6000 to 0.7500).",
         ),
     ],
 )
