@@ -47,7 +47,8 @@ def test_the_recipe_for_own_data(tmp_path: Path) -> None:
     (tmp_path / "my_folder").mkdir()
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(blocks("yaml")[0], encoding="utf-8")
-    assert load_recipe(recipe).training["head_init"] == "probe"
+    found = load_recipe(recipe)
+    assert (found.model.head, found.training["head_learning_rate"]) == ("label_embedding", 1e-3)
 
 
 def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
