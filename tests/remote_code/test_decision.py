@@ -158,7 +158,10 @@ def test_fitted_decision_with_further_evidence_passes() -> None:
         ({"min_labels": 3, "max_labels": 2}, r"min_labels: expected at most max_labels=2, found 3"),
         ({"min_labels": 1, "empty": "abstain"}, r"min_labels: expected null or 0 beside empty: abstain, found 1"),
         ({"calibration": {"method": "magic"}}, r"calibration: expected null or .* found"),
-        ({"calibration": {"method": "temperature", "parameters": {"temperature": 0}}}, r"calibration\.parameters\.temperature: expected numbers above 0, found 0"),
+        (
+            {"calibration": {"method": "temperature", "parameters": {"temperature": 0}}},
+            r"calibration\.parameters\.temperature: expected numbers above 0, found 0",
+        ),
         ({"calibration": {"method": "temperature"}}, r"calibration\.parameters: expected temperature for temperature"),
     ],
 )
