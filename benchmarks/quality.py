@@ -44,6 +44,7 @@ from scipy.sparse import csr_matrix
 
 from hf_multilabel import workflow
 from hf_multilabel.data.loading import MultiLabelData, load_data
+from hf_multilabel.deciding import fit_the_decision, score_splits
 from hf_multilabel.decisions.thresholds import THRESHOLD_RULES, fit_thresholds
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.recipe import load_recipe
@@ -160,9 +161,9 @@ def ours(task: Task) -> Scored:
         trainer = workflow.make_trainer(recipe, args, model, backbone, data, tokens)
         workflow.fit(recipe, trainer, data, resume=False)
     with scored.timed("score"):
-        logits = workflow.score_splits(trainer.model, backbone, tokens, args)
+        logits = score_splits(recipe, trainer.model, backbone, data, tokens.splits, args)
     scored.probs = {split: torch.from_numpy(found).sigmoid().numpy() for split, found in logits.items()}
-    scored.decision = workflow.fit_the_decision(recipe, data, logits)
+    scored.decision = fit_the_decision(recipe, data, logits)
     scored.chosen["precision"] = args.precision
     return scored
 

@@ -19,6 +19,7 @@ import numpy as np
 from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.data.remedies import apply_remedies
+from hf_multilabel.deciding import check_fit, fit_the_decision
 from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
 from hf_multilabel.evaluation.metrics import label_table
@@ -36,7 +37,7 @@ from hf_multilabel.publishing.card_sections import replace_decision
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.reading import read_file
 from hf_multilabel.release import prove_and_publish
-from hf_multilabel.workflow import balance_of, check_fit, fit_the_decision
+from hf_multilabel.workflow import balance_of
 
 SECTIONS = ("data", "decision", "evaluation")
 REPORTED = ("validation", "test")

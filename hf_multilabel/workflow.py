@@ -9,13 +9,11 @@ Every process runs every step; only the main one prints and writes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import platform
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -33,33 +31,26 @@ from transformers.trainer_utils import get_last_checkpoint
 from hf_multilabel import console
 from hf_multilabel.backbones import Backbone, build_model, load_backbone
 from hf_multilabel.console import note, results_table, show
-from hf_multilabel.data.batching import MultiLabelCollator, tokenize
+from hf_multilabel.data.batching import tokenize
 from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.data.remedies import apply_remedies, drawn_rows
-from hf_multilabel.decisions.fitting import check_promises
+from hf_multilabel.deciding import check_fit, fit_the_decision, score_splits
 from hf_multilabel.errors import Finding, InputError
-from hf_multilabel.evaluation.curves import ALL_SCORES
-from hf_multilabel.evaluation.keeping import RankedScores, is_kept_in_part
+from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.folds import (
     FoldPlan,
     HeldOut,
-    fit_held_out,
     hold_out_heads,
     hold_out_retrained,
     plan_folds,
-    validation_scores,
 )
 from hf_multilabel.inference import measure
 from hf_multilabel.losses.registry import WeightedLoss, build_loss
 from hf_multilabel.losses.weights import weights_table
 from hf_multilabel.publishing.hub import check_login
 from hf_multilabel.recipe import Recipe
+from hf_multilabel.recipe.loading import blame
 from hf_multilabel.release import publish
-from hf_multilabel.remote_code.decision_multilabel import (
-    SETTINGS,
-    check_settings,
-    default_decision,
-)
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 from hf_multilabel.remote_code.windows_multilabel import count_windows
 from hf_multilabel.runs import check_folder, open_run
@@ -67,7 +58,6 @@ from hf_multilabel.training.adapters import adapter_files, add_adapters, load_me
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
 from hf_multilabel.training.head_init import start_head, start_labels
-from hf_multilabel.training.scoring import score_split
 from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.trainer import MultiLabelTrainer, RowLoss
 from hf_multilabel.version import __version__
@@ -130,7 +120,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     seconds = fit(recipe, trainer, data, resume)
     model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
     held = hold_out(recipe, plan, trainer, model, tokens)
-    scores = score_splits(recipe, model, backbone, data, tokens, args)
+    scores = score_splits(recipe, model, backbone, data, tokens.splits, args)
     model.config.decision = fit_the_decision(recipe, data, scores, held)
     results = {
         split: measure(
@@ -157,16 +147,6 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
         files["weights.json"] = json.dumps(weights, indent=1) + "\n"
     on_main(publish, recipe, folder, model, backbone, data, scores, metrics, files)
     return metrics
-
-
-@contextlib.contextmanager
-def blame(recipe: Recipe, section: str) -> Iterator[None]:
-    """Turn a refused value of a lower room into a finding about the recipe's section."""
-    try:
-        yield
-    except (ValueError, TypeError, ImportError, RuntimeError) as error:
-        what = " ".join(str(error).split()).rstrip(".")
-        raise InputError(Finding("R900", f"{recipe.path} {section}", what, "change the recipe's value")) from error
 
 
 def sources(recipe: Recipe) -> dict[str, str]:
@@ -349,72 +329,6 @@ def saved_weights(
     return model, adapter
 
 
-def score_splits(
-    recipe: Recipe,
-    model: MultiLabelForSequenceClassification,
-    backbone: Backbone,
-    data: MultiLabelData,
-    tokens: Tokenized,
-    args: MultiLabelTrainingArguments,
-) -> dict[str, np.ndarray | RankedScores]:
-    """Scores of the validation and test splits: logits, (N, L), or what is kept of a large label set."""
-    collator = MultiLabelCollator(backbone.tokenizer, model.config.num_labels)
-    reads_all = recipe.decision.calibration or recipe.decision.prevalence or recipe.decision.risk
-    keep = len(data.labels) if reads_all else recipe.evaluation.keep_scores
-    found = {
-        split: score_split(
-            model,
-            dataset,
-            collator,
-            data.label_matrix(split),
-            keep,
-            batch_size=args.eval_batch_size,
-            description=f"scoring {split}",
-        )
-        for split, dataset in tokens.splits.items()
-        if split != "train"
-    }
-    if any(isinstance(scores, RankedScores) for scores in found.values()):
-        left_out = ", ".join(ALL_SCORES)
-        note(f"{len(data.labels):,} labels: the highest scores of each text are kept; left out: {left_out}")
-    return found
-
-
-def check_fit(recipe: Recipe, data: MultiLabelData) -> None:
-    """Refuse a decision that can't be fitted on the validation rows, before anything is trained or scored.
-
-    Raises:
-        InputError: If settings do not fit the labels, need scores that are not kept, or promise too much.
-    """
-    with blame(recipe, "decision"):
-        counted = recipe.decision.model_dump(include=set(SETTINGS) - {"calibration"})
-        check_settings({**default_decision(), **counted}, len(data.labels))
-        check_kept(recipe, len(data.labels))
-        check_promises(
-            data.label_matrix("validation"),
-            data.labels.names,
-            **recipe.decision.model_dump(include={"calibration", "prevalence", "risk"}),
-        )
-
-
-def check_kept(recipe: Recipe, labels: int) -> None:
-    """Refuse what needs all scores where they are to be kept in part, before anything is trained.
-
-    Raises:
-        ValueError: If the decision is fitted with a calibration, a guarantee or expectations over all labels.
-    """
-    decision = recipe.decision
-    given = {"calibration": decision.calibration, "prevalence": decision.prevalence, "risk": decision.risk}
-    given |= {"objective": decision.objective if decision.objective == "f_star_half" else None}
-    given |= {"rule": decision.rule if decision.rule == "expected_f1" else None}
-    wrong = [key for key, value in given.items() if value is not None]
-    if wrong and is_kept_in_part(labels, recipe.evaluation.keep_scores):
-        raise ValueError(
-            f"{wrong[0]}: expected none that needs all scores, for of {labels:,} labels only the highest scores of a "
-            f"text are kept, found {given[wrong[0]]!r}. Set evaluation.keep_scores to {labels} to keep all."
-        )
-
-
 def hold_out(
     recipe: Recipe,
     plan: FoldPlan | None,
@@ -444,36 +358,7 @@ def train_fold(recipe: Recipe, data: MultiLabelData, folder: Path) -> np.ndarray
     fit(recipe, trainer, data, resume=False)
     model, _ = saved_weights(recipe, trainer, folder, backbone, data)
     on_main(shutil.rmtree, folder.parent)
-    return score_splits(recipe, model, backbone, data, tokens, args)["validation"]
-
-
-def fit_the_decision(
-    recipe: Recipe,
-    data: MultiLabelData,
-    scores: dict[str, np.ndarray | RankedScores],
-    held: HeldOut | None = None,
-) -> dict[str, Any]:
-    """The decision of the recipe's objective; it sees scores of rows that the model giving them was not trained on.
-
-    Args:
-        recipe: With the settings.
-        data: With the validation split.
-        scores: Of the validation split.
-        held: Other scores to fit on; None: those.
-    """
-    with blame(recipe, "decision"):
-        decision = fit_held_out(recipe, held or validation_scores(data, scores["validation"]), data.labels.names)
-    if not decision.get("exact", True):
-        note("the scores kept do not settle the cuts, which are cautious: raise evaluation.keep_scores")
-    if "risk" in decision:
-        note(decision["risk"]["sentence"])
-    if found := decision["expected"]:
-        low, high = found["intervals"]["macro_f1"]
-        note(
-            f"expected on other rows: micro-F1 {found['micro_f1']:.3f}, macro-F1 {found['macro_f1']:.3f} "
-            f"({low:.3f} to {high:.3f})"
-        )
-    return decision
+    return score_splits(recipe, model, backbone, data, tokens.splits, args)["validation"]
 
 
 def describe_training(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,16 @@ class Recipe:
     def sha256(self) -> str:
         """Hash of the resolved recipe: the same run in another folder has the same."""
         return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def blame(recipe: Recipe, section: str) -> Iterator[None]:
+    """Turn a refused value of a lower room into a finding about the recipe's section."""
+    try:
+        yield
+    except (ValueError, TypeError, ImportError, RuntimeError) as error:
+        what = " ".join(str(error).split()).rstrip(".")
+        raise InputError(Finding("R900", f"{recipe.path} {section}", what, "change the recipe's value")) from error
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

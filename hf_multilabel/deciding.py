@@ -1,0 +1,119 @@
+"""From a trained model to its decision: score the held-out splits, fit on validation rows or on rows of the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from hf_multilabel.backbones import Backbone
+from hf_multilabel.console import note
+from hf_multilabel.data.batching import MultiLabelCollator
+from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.decisions.fitting import check_promises
+from hf_multilabel.evaluation.curves import ALL_SCORES
+from hf_multilabel.evaluation.keeping import RankedScores, is_kept_in_part
+from hf_multilabel.folds import HeldOut, fit_held_out, validation_scores
+from hf_multilabel.recipe import Recipe
+from hf_multilabel.recipe.loading import blame
+from hf_multilabel.remote_code.decision_multilabel import SETTINGS, check_settings, default_decision
+from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
+from hf_multilabel.training.arguments import MultiLabelTrainingArguments
+from hf_multilabel.training.scoring import score_split
+
+
+def score_splits(
+    recipe: Recipe,
+    model: MultiLabelForSequenceClassification,
+    backbone: Backbone,
+    data: MultiLabelData,
+    splits: Mapping[str, Dataset],
+    args: MultiLabelTrainingArguments,
+) -> dict[str, np.ndarray | RankedScores]:
+    """Scores of the validation and test splits: logits, (N, L), or what is kept of a large label set."""
+    collator = MultiLabelCollator(backbone.tokenizer, model.config.num_labels)
+    reads_all = recipe.decision.calibration or recipe.decision.prevalence or recipe.decision.risk
+    keep = len(data.labels) if reads_all else recipe.evaluation.keep_scores
+    found = {
+        split: score_split(
+            model,
+            dataset,
+            collator,
+            data.label_matrix(split),
+            keep,
+            batch_size=args.eval_batch_size,
+            description=f"scoring {split}",
+        )
+        for split, dataset in splits.items()
+        if split != "train"
+    }
+    if any(isinstance(scores, RankedScores) for scores in found.values()):
+        left_out = ", ".join(ALL_SCORES)
+        note(f"{len(data.labels):,} labels: the highest scores of each text are kept; left out: {left_out}")
+    return found
+
+
+def check_fit(recipe: Recipe, data: MultiLabelData) -> None:
+    """Refuse a decision that can't be fitted on the validation rows, before anything is trained or scored.
+
+    Raises:
+        InputError: If settings do not fit the labels, need scores that are not kept, or promise too much.
+    """
+    with blame(recipe, "decision"):
+        counted = recipe.decision.model_dump(include=set(SETTINGS) - {"calibration"})
+        check_settings({**default_decision(), **counted}, len(data.labels))
+        check_kept(recipe, len(data.labels))
+        check_promises(
+            data.label_matrix("validation"),
+            data.labels.names,
+            **recipe.decision.model_dump(include={"calibration", "prevalence", "risk"}),
+        )
+
+
+def check_kept(recipe: Recipe, labels: int) -> None:
+    """Refuse what needs all scores where they are to be kept in part, before anything is trained.
+
+    Raises:
+        ValueError: If the decision is fitted with a calibration, a guarantee or expectations over all labels.
+    """
+    decision = recipe.decision
+    given = {"calibration": decision.calibration, "prevalence": decision.prevalence, "risk": decision.risk}
+    given |= {"objective": decision.objective if decision.objective == "f_star_half" else None}
+    given |= {"rule": decision.rule if decision.rule == "expected_f1" else None}
+    wrong = [key for key, value in given.items() if value is not None]
+    if wrong and is_kept_in_part(labels, recipe.evaluation.keep_scores):
+        raise ValueError(
+            f"{wrong[0]}: expected none that needs all scores, for of {labels:,} labels only the highest scores of a "
+            f"text are kept, found {given[wrong[0]]!r}. Set evaluation.keep_scores to {labels} to keep all."
+        )
+
+
+def fit_the_decision(
+    recipe: Recipe,
+    data: MultiLabelData,
+    scores: dict[str, np.ndarray | RankedScores],
+    held: HeldOut | None = None,
+) -> dict[str, Any]:
+    """The decision of the recipe's objective; it sees scores of rows that the model giving them was not trained on.
+
+    Args:
+        recipe: With the settings.
+        data: With the validation split.
+        scores: Of the validation split.
+        held: Other scores to fit on; None: those.
+    """
+    with blame(recipe, "decision"):
+        decision = fit_held_out(recipe, held or validation_scores(data, scores["validation"]), data.labels.names)
+    if not decision.get("exact", True):
+        note("the scores kept do not settle the cuts, which are cautious: raise evaluation.keep_scores")
+    if "risk" in decision:
+        note(decision["risk"]["sentence"])
+    if found := decision["expected"]:
+        low, high = found["intervals"]["macro_f1"]
+        note(
+            f"expected on other rows: micro-F1 {found['micro_f1']:.3f}, macro-F1 {found['macro_f1']:.3f} "
+            f"({low:.3f} to {high:.3f})"
+        )
+    return decision
