@@ -15,6 +15,7 @@ import pytest
 from hf_multilabel import cli
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.workflow import train
+from tests.metric_values import assert_same_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("train", "evaluate", "tune", "predict", "inspect", "push")
@@ -170,7 +171,7 @@ def test_evaluate_prints_and_writes(finished: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "micro_f1" in done.stderr
     stored = json.loads((finished / "metrics.json").read_text())["test"]
-    assert json.loads(output.read_text())["test"]["tuned"] == pytest.approx(stored["tuned"], abs=1e-6)
+    assert_same_metrics(json.loads(output.read_text())["test"]["tuned"], stored["tuned"], counts=False)
 
 
 def test_evaluate_compares_two_models(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

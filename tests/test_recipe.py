@@ -14,6 +14,7 @@ from hf_multilabel.data.augmentation import AUGMENTERS
 from hf_multilabel.data.balancing import BALANCERS
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.decisions import fit_decision
+from hf_multilabel.decisions.thresholds import OPTIONS
 from hf_multilabel.errors import InputError
 from hf_multilabel.losses import LOSSES, build_loss, loss_options, loss_weights
 from hf_multilabel.recipe import load_recipe
@@ -43,7 +44,12 @@ def test_sections_are_the_arguments_of_the_rooms(work: Path) -> None:
     recipe = load(VALID)
     taken = set(inspect.signature(load_data).parameters) - {"known_labels"}
     assert set(recipe.data.load_arguments()) == taken
-    assert set(recipe.decision.model_dump()) <= set(inspect.signature(fit_decision).parameters)
+    own = {"calibration", "prevalence", "risk", "cross_validation"}
+    assert set(recipe.decision.model_dump()) <= {
+        *inspect.signature(fit_decision).parameters,
+        *OPTIONS,
+        *own,
+    }
 
 
 @pytest.mark.parametrize("name", LOSSES)

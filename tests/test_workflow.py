@@ -17,6 +17,7 @@ from hf_multilabel.prediction import predict_file
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.remote_code.decision_multilabel import default_decision
 from hf_multilabel.workflow import train
+from tests.metric_values import assert_same_metrics
 
 QUICK = [
     "data.max_rows={train: 96, validation: 48, test: 48}",
@@ -104,7 +105,7 @@ with torch.inference_mode():
 def test_evaluate_gives_the_numbers_of_the_run(run: tuple[Path, dict]) -> None:
     found = evaluate(str(run[0]), None, ["data.source=recipes/data/quickstart"])
     for decision in ("fixed", "tuned"):
-        assert found[decision] == pytest.approx(run[1]["test"][decision], abs=1e-6)
+        assert_same_metrics(found[decision], run[1]["test"][decision], counts=False)
 
 
 @pytest.mark.parametrize("overrides", [(), ("loss.name=bce", "loss.class_weights=null", "loss.pos_weight=null")])
@@ -232,9 +233,9 @@ def test_own_data_are_found_again_and_read_as_in_training(
     monkeypatch.chdir(tmp_path)
     metrics = train(load_recipe(tmp_path / "recipe.yaml", [f"training.output_dir={tmp_path / 'run'}"]))
     found = evaluate(str(tmp_path / "run"), None)
-    assert found["tuned"] == pytest.approx(metrics["test"]["tuned"], abs=1e-6)
+    assert_same_metrics(found["tuned"], metrics["test"]["tuned"], counts=False)
     brought = evaluate(str(tmp_path / "run"), str(tmp_path / "mine" / "test.jsonl"))
-    assert brought["tuned"] == pytest.approx(found["tuned"], abs=1e-6)
+    assert_same_metrics(brought["tuned"], found["tuned"])
     capsys.readouterr()
     predict_file(str(tmp_path / "run"), str(tmp_path / "mine" / "test.jsonl"))
     listed = [json.loads(line)["scores"] for line in capsys.readouterr().out.splitlines()]

@@ -46,15 +46,18 @@ def test_a_guarantee_travels_with_the_model(
 
 
 @pytest.mark.parametrize(
-    ("override", "match"),
+    ("overrides", "match"),
     [
-        ("decision.risk={recall: 0.99}", r"risk: expected at least 99 validation rows for this guarantee, found 4\d"),
-        ("decision={objective: fixed, prevalence: {nothing: 0.1}}", r"prevalence: expected names among the labels"),
+        (["decision.risk={recall: 0.99}"], r"risk: expected at least 99 validation rows for this guarantee, found 4\d"),
+        (
+            ["decision.objective=fixed", "decision.shrinkage=null", "decision.prevalence={nothing: 0.1}"],
+            r"prevalence: expected names among the labels",
+        ),
     ],
 )
 def test_what_can_not_be_kept_is_refused_before_training(
-    override: str, match: str, tiny_backbone_folder: Path, tmp_path: Path
+    overrides: list[str], match: str, tiny_backbone_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=match):
-        quick(tiny_backbone_folder, tmp_path / "run", override)
+        quick(tiny_backbone_folder, tmp_path / "run", *overrides)
     assert not (tmp_path / "run").exists()

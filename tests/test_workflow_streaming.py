@@ -26,7 +26,7 @@ def test_a_run_from_kept_scores_to_its_card(
             assert {"micro_f1", "macro_f1", "lrap", "ndcg_at_1", "rows_unsettled"} <= set(found)
             assert not set(ALL_SCORES) & set(found)
     assert "the highest scores of each text are kept; left out: macro_auc" in capfd.readouterr().err
-    assert "macro_f1" in (tmp_path / "run/README.md").read_text()
+    assert "macro F1" in (tmp_path / "run/README.md").read_text()
 
 
 def test_what_needs_all_scores_is_refused_before_training(tiny_backbone_folder: Path, tmp_path: Path) -> None:
