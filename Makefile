@@ -27,6 +27,8 @@ check: .venv/installed
 
 # Ratios of minutes each. What takes hours is started by hand: methods.py, quality.py, quickstart.py (see their --help).
 bench: .venv/installed
+	$(BIN)/python benchmarks/decisions.py
+	$(BIN)/python benchmarks/streaming.py
 	$(BIN)/python benchmarks/shrinkage.py
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt recipes/minilm.txt

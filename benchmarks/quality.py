@@ -70,7 +70,7 @@ OURS: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
         "weight_decay": 0.01,
     },
-    "decision": {"objective": "balanced"},
+    "decision": {"objective": "balanced", "shrinkage": 10},
 }
 OURS_FOR: dict[str, dict[str, dict[str, Any]]] = {"arxiv_topics": {}, "goemotions": {}, "jigsaw": {}, "cooking": {}}
 # Folder, tokens of a text, uses a label must have, and how the files are read.
