@@ -44,8 +44,8 @@ def decide_top(scores: TopScores, decision: dict[str, Any]) -> tuple[sparse.csr_
         >>> kept = TopScores(sparse.csr_array(([0.9, 0.6], ([0, 1], [0, 1])), shape=(2, 3)), np.array([0.2, 0.55]))
         >>> from hf_multilabel.remote_code.decision_multilabel import default_decision
         >>> sets, unsettled = decide_top(kept, default_decision())
-        >>> sets.indices, unsettled
-        (array([0, 1], dtype=int32), array([1]))
+        >>> sets.indices.tolist(), unsettled.tolist()
+        ([0, 1], [1])
     """
     if decision["rule"] not in ABLE:
         raise ValueError(
