@@ -390,3 +390,8 @@ def test_missing_recipe_names_the_nearest(work: Path) -> None:
 def test_a_mapping_on_the_command_line_is_searched_by_key() -> None:
     with pytest.raises(InputError, match=r"override data.augment=\{rate: 0.2\} data.augment.method: "):
         load_recipe("quickstart", ["data.augment={rate: 0.2}"])
+
+
+def test_a_whole_section_on_the_command_line_is_shown_the_way() -> None:
+    with pytest.raises(InputError, match=r"found the key 'loss'; fix: write for instance loss.KEY=VALUE"):
+        load_recipe("quickstart", ["loss={name: bce}"])

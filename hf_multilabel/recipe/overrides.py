@@ -21,7 +21,8 @@ def apply_override(document: Document, override: str) -> None:
     if not equals or len(keys) < 2 or not all(keys):
         found = "no =" if not equals else f"the key {show(name)}"
         what = f"expected section.key=value, found {found}"
-        document.findings.append(Finding("R107", str(place), what, "write for instance training.max_steps=30"))
+        fix = f"{keys[0]}.KEY=VALUE" if equals and all(keys) else "training.max_steps=30"
+        document.findings.append(Finding("R107", str(place), what, f"write for instance {fix}"))
         return
     if keys in document.places and document.places[keys].is_override:
         what = f"expected each key once, found another {document.places[keys]}"
