@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from datasets import concatenate_datasets
 from scipy.sparse import csr_matrix, vstack
-from transformers import set_seed
 
-from hf_multilabel.backbones import build_model, load_backbone
+from hf_multilabel.backbones import load_backbone
 from hf_multilabel.data.batching import MultiLabelCollator, tokenize
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.data.splitting import kfold
@@ -35,6 +34,7 @@ from hf_multilabel.training.head_init import encode_names, prior_bias, set_outpu
 from hf_multilabel.training.precision import autocast
 from hf_multilabel.training.scoring import head_features, score_dataset
 from hf_multilabel.training.trainer import MultiLabelTrainer
+from hf_multilabel.workflow import new_model
 
 FOLDS, REPEATS, FITTED_ROWS = 3, 30, 150
 RULES = {
@@ -86,15 +86,7 @@ def score_fold(overrides: list[str], train_rows: np.ndarray, held_rows: np.ndarr
     train_split, targets = rows_of(train_rows)
     held_split, held_targets = rows_of(held_rows)
     loss = build_loss(counts=targets.sum(0).tolist(), rows=len(targets), **recipe.loss.arguments())
-    set_seed(seed)
-    model = build_model(
-        backbone,
-        data.labels.names,
-        pooling=recipe.model.pooling,
-        head=recipe.model.head,
-        head_kwargs=recipe.model.head_kwargs,
-        attention_dropout=recipe.model.attention_dropout,
-    )
+    model = new_model(recipe, backbone, data, seed)
     if model.head.label_init == "names":
         model.head.init_label_queries(encode_names(model, backbone.tokenizer, data.labels.names))
     collator = MultiLabelCollator(backbone.tokenizer, len(data.labels))
