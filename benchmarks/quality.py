@@ -21,7 +21,7 @@ hf_multilabel.evaluation: macro-F1 is over all labels, and one without a positiv
 Every cell runs in a process of its own and adds one line to the output file; cells that are there already with the same
 settings are skipped, so an interrupted run goes on where it stopped. --table takes the sizes of the run (--rows ...)
 and shows mean and standard deviation where the file has several seeds. "core s" counts the seconds of all threads.
-stock trains in fp32, ours in bf16 where the CPU multiplies it; the linear methods' times include the search for C.
+stock and ours train in bf16 where the processor multiplies it; the linear methods' times include the search for C.
 """
 
 from __future__ import annotations
