@@ -148,6 +148,7 @@ def stock(task: Task) -> Scored:
             logging_steps=0.1,
             disable_tqdm=True,
             bf16=choose_precision("auto") == "bf16",
+            use_cpu=not torch.accelerator.is_available(),
             seed=task.seed,
         )
         Trainer(model=model, args=args, train_dataset=tokens["train"], data_collator=collator).train()
