@@ -10,7 +10,7 @@
     evaluation    evaluation/      probabilities, predictions, targets -> metrics
     publishing    publishing/      the output folder as a proved Hub repository, pushed
     workflow      workflow.py      one recipe through all of the above
-    commands      cli.py           hf-multilabel train | evaluate | predict | inspect | push
+    commands      cli/             hf-multilabel train | evaluate | predict | inspect | push
 
 Importing the package lets AutoConfig, AutoModel, AutoModelForSequenceClassification and
 `pipeline("multi-label-classification")` find its classes, and lets saved models carry their code.

@@ -23,7 +23,7 @@ COMMANDS = ("train", "evaluate", "tune", "predict", "inspect", "push")
 
 def call(*arguments: object, stdin: str = "", cwd: Path = ROOT) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "160", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "hf_multilabel.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "hf_multilabel", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=environment, input=stdin, capture_output=True, text=True, timeout=600)
 
 
@@ -156,9 +156,7 @@ def test_predict_keeps_the_old_output_when_the_input_is_bad(finished: Path, tmp_
 def test_a_reader_that_leaves_early_is_no_error(finished: Path, tmp_path: Path) -> None:
     source = tmp_path / "in.txt"
     source.write_text("a text\n" * 3000)
-    command = (
-        f"{sys.executable} -m hf_multilabel.cli predict {finished} {source} 2>err | head -1; exit ${{PIPESTATUS[0]}}"
-    )
+    command = f"{sys.executable} -m hf_multilabel predict {finished} {source} 2>err | head -1; exit ${{PIPESTATUS[0]}}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0

@@ -1,0 +1,41 @@
+"""`hf-multilabel train`: a recipe from its data to the Hub."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from hf_multilabel.cli.app import Overrides
+
+
+def train(
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe file, or the name of a shipped one: quickstart, toxic, eurlex, ...")
+    ],
+    overrides: Overrides = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the interrupted run in the recipe's folder.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what an earlier run left in that folder.")
+    ] = False,
+) -> None:
+    """Take a recipe from its data to a folder that returns label sets, and push it if the recipe names a repo.
+
+    On one GPU or CPU: [bold]hf-multilabel train recipes/quickstart.yaml[/bold]. On several:
+    [bold]accelerate launch run.py recipes/eurlex.yaml training.num_train_epochs=5[/bold].
+    The folder (training.output_dir, default runs/RECIPE) then holds the model with its thresholds, the card, the
+    resolved recipe and metrics.json.
+    """
+    from hf_multilabel.recipe import load_recipe
+    from hf_multilabel.workflow import train as run_recipe
+
+    if resume and overwrite:
+        raise typer.BadParameter("--resume continues a run and --overwrite replaces it: give one of them.")
+    try:
+        run_recipe(load_recipe(recipe, overrides or ()), resume=resume, overwrite=overwrite)
+    except KeyboardInterrupt:
+        print("interrupted; if the run's folder holds a checkpoint, --resume continues from it", file=sys.stderr)
+        raise

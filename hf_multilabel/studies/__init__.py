@@ -1,0 +1,1 @@
+"""Many runs of one recipe: grids, searches and what they found."""
