@@ -51,7 +51,7 @@ def pairs_above(scores: Scores, held: sparse.csr_array, least: NDArray[np.floati
     """The pairs with a score of at least their label's `least`: (L,) -> Pairs."""
     width = np.int64(held.shape[1])
     keys, values = [], []
-    for start, rows, labels, block in _entries(scores, least):
+    for start, rows, labels, block in entries(scores, least):
         keys.append((rows + start) * width + labels)
         values.append(block)
     key = np.concatenate(keys)
@@ -155,7 +155,7 @@ def _blocks(scores: Scores) -> Iterator[NDArray[np.floating]]:
         yield scores[start:stop]
 
 
-def _entries(scores: Scores, least: NDArray[np.floating]) -> Iterator[tuple[int, NDArray, NDArray, NDArray]]:
+def entries(scores: Scores, least: NDArray[np.floating]) -> Iterator[tuple[int, NDArray, NDArray, NDArray]]:
     """Row offset, rows, labels and scores of what is at least `least`, in CSR order."""
     if isinstance(scores, TopScores):
         kept = np.flatnonzero(scores.stored.data >= least[scores.stored.indices])

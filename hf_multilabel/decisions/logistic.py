@@ -23,6 +23,8 @@ BLOCK = 1 << 20  # logits held as features at a time
 STEPS = 50
 HALVINGS = 30
 TOLERANCE = 1e-8
+NEAR = 1e-3  # of a floor
+COARSE = 1e-4  # on a grid, where the logits themselves are rounded
 RIDGE = 1e-6  # keeps directions apart that equal logits leave open
 
 Features = Callable[[Tensor], list[Tensor]]
@@ -38,18 +40,24 @@ class Prior:
 
 @dataclass(frozen=True)
 class Block:
-    """Some labels with their features: design (G, K, N), sums of the features over the positives (G, K)."""
+    """Some labels with their features: design (G, K, N), sums of the features over the positives (G, K).
+
+    `count`, (G, N), says how many rows stand for each entry of the design; None: one.
+    """
 
     design: Tensor
     positive: Tensor
+    count: Tensor | None = None
 
     def measure(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Loss (G,), gradient (G, K), curvature (G, K, K) and weight, the sum of p (1 - p), (G,), at theta (G, K)."""
         odds = (theta[:, None, :] @ self.design).squeeze(1)  # (G, 1, K) @ (G, K, N) -> (G, N)
-        probs = odds.sigmoid()
-        loss = functional.softplus(odds, threshold=40).sum(1) - (theta * self.positive).sum(1)
-        gradient = (self.design @ probs[:, :, None]).squeeze(2) - self.positive
+        probs, cost = odds.sigmoid(), functional.softplus(odds, threshold=40)
         weight = probs * (1 - probs)
+        if self.count is not None:
+            probs, cost, weight = probs * self.count, cost * self.count, weight * self.count
+        loss = cost.sum(1) - (theta * self.positive).sum(1)
+        gradient = (self.design @ probs[:, :, None]).squeeze(2) - self.positive
         curvature = (self.design * weight[:, None, :]) @ self.design.transpose(1, 2)
         return loss, gradient, curvature, weight.sum(1)
 
@@ -118,6 +126,31 @@ def fit_each(
     return theta.numpy()
 
 
+def fit_counted(
+    design: Tensor, count: Tensor, positives: Tensor, centre: list[float], floor: list[float], strength: float
+) -> Tensor:
+    """`fit_each` of scores that are only counted on a grid, theta (L, K).
+
+    Args:
+        design: Features of the grid's points, (K, B).
+        count: Rows of each label at each point, (L, B).
+        positives: Those of them that have the label, (L, B).
+        centre: The theta that each label's is drawn to, K numbers.
+        floor: Least value of each parameter, K numbers.
+        strength: Positives that the centre counts for.
+
+    Cost: about ten Newton steps of L B K^2 operations each; memory of a few arrays (L, K, B).
+    """
+    sums = positives @ design.T  # (L, B) @ (B, K) -> (L, K)
+
+    def measure(theta: Tensor, active: Tensor) -> tuple[Tensor, ...]:
+        return Block(design.expand(len(active), -1, -1), sums[active], count[active].double()).measure(theta)
+
+    start = torch.tensor(centre, dtype=torch.float64).expand(len(count), -1)
+    bound = torch.tensor(floor, dtype=torch.float64)
+    return _minimise(measure, _prior(measure, start, strength), bound, COARSE)
+
+
 def _blocks(
     logits: NDArray[np.floating], targets: sparse.csr_array, features: Features
 ) -> Iterator[tuple[slice, Block]]:
@@ -141,7 +174,9 @@ def _prior(measure: Callable[..., tuple[Tensor, ...]], centre: Tensor, strength:
     return Prior(centre, max(strength, RIDGE) * unit)
 
 
-def _minimise(measure: Callable[..., tuple[Tensor, ...]], prior: Prior, floor: Tensor) -> Tensor:
+def _minimise(
+    measure: Callable[..., tuple[Tensor, ...]], prior: Prior, floor: Tensor, tolerance: float = TOLERANCE
+) -> Tensor:
     """Projected Newton steps, halved where the loss would rise: (G, K). Convex, so that the minimum is the only one."""
 
     def penalised(theta: Tensor, active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,7 +190,7 @@ def _minimise(measure: Callable[..., tuple[Tensor, ...]], prior: Prior, floor: T
     loss, gradient, curvature = penalised(theta, active)
     for _ in range(STEPS):
         step = _direction(theta[active], gradient, curvature, floor)
-        moving = step.abs().amax(1) > TOLERANCE
+        moving = step.abs().amax(1) > tolerance
         active, step = active[moving], step[moving]
         loss, gradient, curvature = loss[moving], gradient[moving], curvature[moving]
         if not len(active):
@@ -173,9 +208,13 @@ def _minimise(measure: Callable[..., tuple[Tensor, ...]], prior: Prior, floor: T
 
 
 def _direction(theta: Tensor, gradient: Tensor, curvature: Tensor, floor: Tensor) -> Tensor:
-    """The Newton step among the parameters that may move: (G, K)."""
-    held = (theta <= floor) & (gradient > 0)
-    free = torch.where(held, 0.0, gradient)
+    """The Newton step among the parameters that may move: (G, K).
+
+    One that would leave through its floor goes onto it, also from a little above: a step that is cut short there would
+    have to be halved again and again (Bertsekas 1982).
+    """
+    held = (theta <= floor + NEAR) & (gradient > 0)
+    free = torch.where(held, theta - floor, gradient)
     either = held[:, :, None] | held[:, None, :]
     open_ = torch.where(either, torch.eye(theta.shape[1], dtype=torch.float64), curvature)
     return torch.linalg.solve(open_, free)

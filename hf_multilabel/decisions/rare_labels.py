@@ -8,8 +8,9 @@ from scipy import sparse
 
 from hf_multilabel.decisions.counting import count_by_label, next_lower, scores_of
 from hf_multilabel.decisions.cross_validation import take_rows
-from hf_multilabel.decisions.cuts import Candidates, find_candidates, keep_distance, logit, midway
+from hf_multilabel.decisions.cuts import find_candidates, keep_distance, logit, midway
 from hf_multilabel.decisions.f_cuts import f_gain, micro_f1
+from hf_multilabel.decisions.plug_in import expected_cuts
 from hf_multilabel.evaluation.averages import f_beta, macro, micro
 from hf_multilabel.evaluation.outcomes import Counts
 from hf_multilabel.evaluation.scores import Scores, TopScores
@@ -18,22 +19,20 @@ SHRINKAGE = 1.0  # measured: docs/decisions.md
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)  # tried by choose_shrinkage
 FOLDS = 5  # of choose_shrinkage
 REPEAT_UP_TO = 4e6  # scores: below, chance in the parts matters and time does not
-ROUNDS = 6  # of the balanced rule: twice what the sets of docs/decisions.md and eurlex4k need to settle
 FALLBACKS = ("never", "highest")
 
 
 def balanced(scores: Scores, held: sparse.csr_array, *, shrinkage: float | str = SHRINKAGE) -> NDArray[np.float64]:
     """Cuts for (micro-F1 + macro-F1) / 2 that hold on other rows: own cuts drawn toward the global one, (L,).
 
-    1. Own cut: the candidate that adds most to micro- plus macro-F1, f1_l / L + (2 caught - F taken) / (all taken + P),
-       with micro-F1 F linearised around the current cuts; all labels at once, repeated until nothing moves. F1 alone
-       would take nearly every row for a label the model can't rank. A label whose best cut adds nothing keeps the
-       global cut.
+    1. Own cut: the one that adds most to the expected micro- plus macro-F1 under calibrated probabilities, see
+       `expected_cuts`: all rows of a label have a say in it, where the best cut of the rows themselves would hang on a
+       few positives.
     2. Shrinkage: on the logit scale a label with n positives goes n / (n + c) of the way from the global micro-F1 cut
        to its own, c being `shrinkage`; infinity gives `micro_f1`, `auto` what `choose_shrinkage` finds. The cut then
        keeps `MARGIN` or half the gap, if that is less, from the scores around it.
 
-    Cost: `micro_f1`, `macro_f1` and two passes over the scores; under `auto` 5 to 20 times that.
+    Cost: `micro_f1`, `expected_cuts` and two passes over the scores; under `auto` 5 to 20 times that.
     """
     shared, own = shared_and_own(scores, held)
     if not _known(scores, own):
@@ -45,9 +44,7 @@ def balanced(scores: Scores, held: sparse.csr_array, *, shrinkage: float | str =
 def shared_and_own(scores: Scores, held: sparse.csr_array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The global cut and each label's own, where `balanced` starts from: (L,), (L,)."""
     shared = micro_f1(scores, held)
-    if not _known(scores, shared):
-        return shared, shared
-    return shared, _joint_cuts(scores, held, find_candidates(scores, held), shared)
+    return shared, expected_cuts(scores, held) if _known(scores, shared) else shared
 
 
 def draw_cuts(
@@ -119,32 +116,6 @@ def _judge_strengths(scores: Scores, held: sparse.csr_array, held_out: NDArray[n
         counted[0, place] = np.bincount(truth.indices[score >= cuts[truth.indices]], minlength=len(own))
         counted[1, place] = count_by_label(judged, cuts)
     return counted
-
-
-def _joint_cuts(
-    scores: Scores, held: sparse.csr_array, found: Candidates, shared: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Step 1 of `balanced`: (L,)."""
-    labels, f1 = found.present, found.gain(f_gain(1.0))
-    start_taken = count_by_label(scores, shared)
-    caught = scores_of(scores, held).astype(np.float64) >= shared[0]
-    start_caught = np.bincount(held.indices[caught], minlength=len(shared))
-    taken, caught = start_taken.sum(), start_caught.sum()
-    chosen = np.full(len(labels), -1)  # -1: the shared cut
-    for _ in range(ROUNDS):
-        pooled = taken + held.nnz
-        gain = f1 / len(shared) + (2 * found.caught - 2 * caught / pooled * found.taken) / pooled
-        best = found.best(gain)
-        previous, chosen = chosen, np.where(gain[best] >= 0, best, -1)
-        own, rest = chosen[chosen >= 0], labels[chosen < 0]
-        absent = found.positives == 0
-        taken = found.taken[own].sum() + start_taken[rest].sum() + start_taken[absent].sum()
-        caught = found.caught[own].sum() + start_caught[rest].sum()
-        if not _known(scores, found.score[own]) or (chosen == previous).all():
-            break
-    cuts = shared.copy()
-    cuts[labels[chosen >= 0]] = found.place(scores, chosen[chosen >= 0])
-    return cuts
 
 
 def _known(scores: Scores, cuts: NDArray[np.floating]) -> bool:

@@ -13,7 +13,8 @@ from scipy import sparse
 from sklearn.metrics import f1_score
 
 from hf_multilabel.decisions import THRESHOLD_RULES, fit_thresholds
-from hf_multilabel.decisions.rare_labels import ROUNDS, SHRINKAGE
+from hf_multilabel.decisions.plug_in import expected_cuts
+from hf_multilabel.decisions.rare_labels import SHRINKAGE
 from tests.decisions.brute_force import all_cuts, f_beta, scored
 
 
@@ -65,26 +66,14 @@ def test_macro_f1_equals_brute_force(case: tuple[np.ndarray, np.ndarray]) -> Non
 
 
 def slow_balanced(probs: np.ndarray, targets: np.ndarray, shrinkage: float) -> np.ndarray:
-    """`balanced` by its description, one label and one cut at a time, before cuts keep their distance."""
-    shared, wide, labels = micro_cut(probs, targets), probs.astype(float), probs.shape[1]
-    cuts = [shared] * labels
-    for _ in range(ROUNDS):
-        decided = wide >= cuts
-        pooled = decided.sum() + targets.sum()
-        micro = 2 * (decided & targets).sum() / pooled
-        fresh = []
-        for scores, truth in zip(wide.T, targets.T, strict=True):
-            taken = [scores >= cut for cut in all_cuts(scores)]
-            gains = [f_beta(t, truth) / labels + (2 * (t & truth).sum() - micro * t.sum()) / pooled for t in taken]
-            # a cut that does not lie just below a positive is dominated by the next higher one
-            fresh.append(all_cuts(scores)[gains.index(max(gains))] if truth.any() and max(gains) >= 0 else shared)
-        if fresh == cuts:
-            break
-        cuts = fresh
-    logit = np.vectorize(lambda p: math.log(p / (1 - p)))
-    own, one = (logit(np.clip(value, 1e-7, 1 - 1e-7)) for value in (cuts, shared))
-    weight = targets.sum(axis=0) / (targets.sum(axis=0) + shrinkage)
-    return 1 / (1 + np.exp(-(weight * own + (1 - weight) * one)))
+    """`balanced` by its description, from each label's own cut, before cuts keep their distance."""
+    shared, own = micro_cut(probs, targets), expected_cuts(probs, sparse.csr_array(targets))
+    cuts = []
+    for label, positives in enumerate(targets.sum(axis=0)):
+        far, near = (math.log(p / (1 - p)) for p in np.clip([own[label], shared], 1e-7, 1 - 1e-7))
+        weight = positives / (positives + shrinkage)
+        cuts.append(1 / (1 + math.exp(-(weight * far + (1 - weight) * near))) if positives else shared)
+    return np.array(cuts)
 
 
 @pytest.mark.parametrize("seed", range(30))

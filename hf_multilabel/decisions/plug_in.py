@@ -1,0 +1,218 @@
+"""Cuts from expected counts: calibrated probabilities of all rows say what a cut would catch, not the few positives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+from torch.nn import functional
+
+from hf_multilabel.decisions.counting import entries, scores_of
+from hf_multilabel.decisions.logistic import fit_counted
+from hf_multilabel.evaluation.scores import Scores, TopScores
+
+REACH = 12.0  # log-odds of the grid's ends
+WIDTH = 1 / 8  # of a bin: far below what a calibration knows
+BINS = round(2 * REACH / WIDTH)
+LOWEST = 0.05  # share of the positives whose scores are too low to be looked at
+STRENGTH, FLOOR = 10.0, 0.01  # of the calibration, as in `calibration`
+ROUNDS = 30  # two to five are enough
+BLOCK = 4096  # labels with all their bins at a time: 100 MB
+DENSE = 1 << 24  # bins of all labels counted at once; beyond, only those that hold a score
+
+
+_ODDS = torch.from_numpy((np.arange(BINS) + 0.5) * WIDTH - REACH)
+# features of a beta calibration at the middle of each bin, (3, BINS)
+_DESIGN = torch.stack([functional.logsigmoid(_ODDS), functional.softplus(_ODDS), torch.ones_like(_ODDS)])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Scores of the labels that have a positive, counted in bins of log-odds, and their calibration.
+
+    Args:
+        labels: Ids, ascending, (G,).
+        keys: Place in `labels` times BINS plus bin, ascending, (E,).
+        counts: Scores there, (E,).
+        extra: Scores that every label may have besides, where some were not kept, (BINS,).
+        hits: Place in `labels` times BINS plus bin of each positive that is high enough.
+        low: Positives of each label that are lower, (G,).
+        theta: Parameters of the calibration, (G, 3).
+    """
+
+    labels: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    extra: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    low: NDArray[np.int64]
+    theta: Tensor
+
+    @classmethod
+    def count(cls, scores: Scores, held: sparse.csr_array, least: float) -> Grid:
+        """Count what is at least `least`, and fit the calibration."""
+        labels, label = np.unique(held.indices, return_inverse=True)
+        positive = scores_of(scores, held)
+        high = positive >= least
+        hits = label[high] * BINS + _bins(positive[high])
+        extra = np.zeros(BINS, np.int64)
+        if isinstance(scores, TopScores) and scores.unstored_at_floor:
+            floors = scores.floor[(scores.unstored > 0) & (scores.floor >= least)]
+            extra = np.bincount(_bins(floors), minlength=BINS)
+        keys, counts = _tally(scores, held, least, labels)
+        low = np.bincount(label[~high], minlength=len(labels))
+        grid = cls(labels, keys, counts, extra, hits, low, torch.empty(0))
+        return replace(grid, theta=grid.calibrate())
+
+    def calibrate(self) -> Tensor:
+        """A beta calibration of each label, drawn toward that of all, (G, 3)."""
+        start, bound = [1.0, 1.0, 0.0], [FLOOR, FLOOR, -np.inf]
+        bins = np.bincount(self.keys % BINS, weights=self.counts, minlength=BINS) + len(self.labels) * self.extra
+        hits = np.bincount(self.hits % BINS, minlength=BINS).astype(np.float64)
+        common = fit_counted(
+            _DESIGN, torch.from_numpy(bins)[None], torch.from_numpy(hits)[None], start, bound, STRENGTH
+        )
+        each = [
+            fit_counted(_DESIGN, *map(torch.from_numpy, self.dense(some)), common[0].tolist(), bound, STRENGTH)
+            for some in self.blocks()
+        ]
+        return torch.cat(each)
+
+    def blocks(self) -> Iterator[slice]:
+        """Ranges of the labels."""
+        for start in range(0, len(self.labels), BLOCK):
+            yield slice(start, min(start + BLOCK, len(self.labels)))
+
+    def dense(self, some: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores and positives of some labels in every bin: (G, BINS), (G, BINS)."""
+        shape = (some.stop - some.start, BINS)
+        ends = (some.start * BINS, some.stop * BINS)
+        inside = slice(*np.searchsorted(self.keys, ends))
+        count = np.zeros(shape[0] * BINS)
+        count[self.keys[inside] - ends[0]] = self.counts[inside]
+        hits = self.hits[(self.hits >= ends[0]) & (self.hits < ends[1])] - ends[0]
+        positives = np.bincount(hits, minlength=len(count)).astype(np.float64)
+        return count.reshape(shape) + self.extra, positives.reshape(shape)
+
+    def expect(self, some: slice) -> Expected:
+        """What cuts may expect, for some labels."""
+        count, _ = self.dense(some)
+        caught = _from_above((self.theta[some] @ _DESIGN).sigmoid().numpy() * count)
+        return Expected(caught, _from_above(count), caught[:, 0] + self.low[some])
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What cuts at the lower edges of the bins take and may expect to catch, for some labels.
+
+    Args:
+        caught: Calibrated probability at or above each edge, (G, BINS).
+        taken: Scores at or above each edge, (G, BINS).
+        whole: Positives to be expected in all, (G,).
+    """
+
+    caught: NDArray[np.float64]
+    taken: NDArray[np.float64]
+    whole: NDArray[np.float64]
+
+    def sums(self, bins: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Caught, taken and true pairs of all labels by cuts at some bins, (G,) -> (3,)."""
+        rows = np.arange(len(bins))
+        return np.array([self.caught[rows, bins].sum(), self.taken[rows, bins].sum(), self.whole.sum()])
+
+    def best(self, labels: int, micro: float, pooled: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The bin of each label that adds most to micro- plus macro-F1, and how much: (G,), (G,).
+
+        Args:
+            labels: All labels, over which macro-F1 is a mean.
+            micro: Micro-F1 of the current cuts, around which it is linear.
+            pooled: Its denominator.
+        """
+        f1 = 2 * self.caught / np.maximum(self.taken + self.whole[:, None], 1e-300)
+        gain = f1 / labels + (2 * self.caught - micro * self.taken) / pooled
+        best = gain.argmax(1)
+        return best, gain[np.arange(len(best)), best]
+
+
+def expected_cuts(scores: Scores, held: sparse.csr_array) -> NDArray[np.float64]:
+    """The cuts of the highest expected (micro-F1 + macro-F1) / 2 under calibrated probabilities, (L,).
+
+    1. Scores below the lowest `LOWEST` of all positives' are left out: no cut goes there. That chooses by the score
+       alone, so what is left says the same of it. Where scores are kept in part, they need not be known.
+    2. The scores of each label with a positive are counted on a grid of log-odds, and a beta calibration is fitted to
+       the counts, each label's drawn toward the common one.
+    3. The expected F1 of a cut, as a ratio of expectations, is 2 (probability taken) / (number taken + all
+       probability). Each label takes the cut that adds most to micro- plus macro-F1, micro-F1 linearised around the
+       current cuts, all labels at once, until nothing moves.
+
+    Such a cut rests on all rows of a label and on the common fit, so that one or two positives move it little; it is
+    only as good as the calibration. A label for which no cut is worth anything gets 1, one without a positive too.
+
+    Args:
+        scores: Probabilities, (N, L).
+        held: True label sets, (N, L), one at least.
+
+    Returns:
+        Shape (L,). Cuts at a floor of the scores, all the same, where that many scores were not kept.
+
+    Cost: one pass over the scores; then O(L BINS), in blocks of labels.
+
+    Reference: Lipton et al. 2014, theorem 1; Kull et al. 2017 on beta calibration.
+    """
+    least = np.quantile(scores_of(scores, held), LOWEST, method="lower")
+    if isinstance(scores, TopScores) and not scores.unstored_at_floor and least <= scores.ceiling:
+        return np.full(scores.shape[1], float(least))
+    grid = Grid.count(scores, held, least)
+    best, gain = np.full(len(grid.labels), -1), np.zeros(len(grid.labels))
+    micro, pooled = 0.0, np.inf  # the first round is macro-F1's
+    for _ in range(ROUNDS):
+        sums, previous = np.zeros(3), best.copy()
+        for some in grid.blocks():
+            found = grid.expect(some)
+            best[some], gain[some] = found.best(scores.shape[1], micro, pooled)
+            sums += found.sums(best[some])
+        pooled = sums[1] + sums[2]
+        micro = 2 * sums[0] / pooled
+        if (best == previous).all():
+            break
+    cuts = np.ones(scores.shape[1])
+    cuts[grid.labels] = np.where(gain > 0, np.maximum(1 / (1 + np.exp(REACH - best * WIDTH)), least), 1.0)
+    return cuts
+
+
+def _bins(scores: NDArray[np.floating]) -> NDArray[np.int64]:
+    """The bin of each score; the outermost bins hold what lies beyond."""
+    values = scores.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        odds = np.log(values) - np.log1p(-values)
+    return np.clip((odds + REACH) / WIDTH, 0, BINS - 1).astype(np.int64)
+
+
+def _tally(scores: Scores, held: sparse.csr_array, least: float, labels: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
+    """How many scores each label has in each bin: keys label * BINS + bin, ascending, and counts."""
+    number = np.full(scores.shape[1], -1)
+    number[labels] = np.arange(len(labels))
+    size, parts = len(labels) * BINS, []
+    total = np.zeros(size if size <= DENSE else 0, np.int64)
+    for _, _, ids, values in entries(scores, np.full(scores.shape[1], least)):
+        mine = number[ids] >= 0
+        keys = number[ids[mine]] * BINS + _bins(values[mine])
+        if len(total):
+            total += np.bincount(keys, minlength=size)
+        else:
+            parts.append(np.unique(keys, return_counts=True))
+    if len(total):
+        keys = np.flatnonzero(total)
+        return keys, total[keys]
+    keys, place = np.unique(np.concatenate([part[0] for part in parts]), return_inverse=True)
+    return keys, np.bincount(place, weights=np.concatenate([part[1] for part in parts])).astype(np.int64)
+
+
+def _from_above(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums from each bin to the highest, (G, BINS)."""
+    return np.cumsum(values[:, ::-1], axis=1)[:, ::-1]

@@ -1,0 +1,130 @@
+"""Cuts from expected counts: against slow loops, against a generic optimiser, and where the truth is known."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from scipy.optimize import minimize
+
+from hf_multilabel.decisions.logistic import fit_counted
+from hf_multilabel.decisions.plug_in import _DESIGN, BINS, LOWEST, REACH, WIDTH, Grid, expected_cuts
+from hf_multilabel.decisions.thresholds import fit_thresholds
+from hf_multilabel.evaluation import as_label_sets
+from hf_multilabel.evaluation.scores import TopScores
+
+
+def draw(rows: int, labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Calibrated probabilities of a long tail of labels, and what came true."""
+    rng = np.random.default_rng(seed)
+    logits = np.log(0.3 / np.arange(1, labels + 1)) + 2 * rng.normal(size=(rows, labels))
+    probs = 1 / (1 + np.exp(-logits))
+    return probs, rng.random((rows, labels)) < probs
+
+
+def middle(probs: np.ndarray, targets: np.ndarray, cuts: np.ndarray) -> float:
+    decided = probs >= cuts
+    both = 2 * (decided & targets).sum(0), decided.sum(0) + targets.sum(0)
+    return (both[0].sum() / both[1].sum() + (both[0] / np.maximum(both[1], 1)).mean()) / 2
+
+
+def test_counted_fits_are_the_minimum_that_a_generic_optimiser_finds() -> None:
+    rng = np.random.default_rng(0)
+    count = rng.integers(0, 20, (3, BINS)) * (np.arange(BINS) > BINS // 3)
+    share = 1 / (1 + np.exp(4 - 8 * np.arange(BINS) / BINS))
+    positives = rng.binomial(count, share).astype(float)
+    theta = fit_counted(
+        _DESIGN, torch.from_numpy(count), torch.from_numpy(positives), [1.0, 1.0, 0.0], [0.01, 0.01, -np.inf], 0.0
+    ).numpy()
+    design = _DESIGN.numpy()
+
+    def loss(values: np.ndarray, label: int) -> float:
+        odds = values @ design
+        return float((count[label] * np.logaddexp(0, odds) - positives[label] * odds).sum())
+
+    for label in range(3):
+        best = minimize(loss, [1, 1, 0], args=(label,), bounds=[(0.01, None), (0.01, None), (None, None)])
+        assert loss(theta[label], label) <= best.fun + 1e-3
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_cuts_are_those_of_a_slow_search_over_all_bins(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probs, targets = draw(int(rng.integers(30, 200)), int(rng.integers(1, 7)), seed)
+    targets[0, 0] = True
+    held = as_label_sets(targets, probs.shape, "targets")
+    least = np.quantile(probs[targets], LOWEST, method="lower")
+    theta = Grid.count(probs, held, least).theta.numpy()
+    odds = np.log(probs / (1 - probs))
+    place = np.clip(np.floor((odds + REACH) / WIDTH), 0, BINS - 1)
+    edges = np.arange(BINS) * WIDTH - REACH
+    present = np.flatnonzero(targets.any(0))
+    caught, taken, whole = np.zeros((3, len(present), BINS))
+    for number, label in enumerate(present):
+        known = probs[:, label] >= least
+        value = 1 / (1 + np.exp(-(theta[number] @ _DESIGN.numpy())))[place[:, label].astype(int)]
+        for cut in range(BINS):
+            above = known & (place[:, label] >= cut)
+            caught[number, cut], taken[number, cut] = value[above].sum(), above.sum()
+        whole[number] = value[known].sum() + (targets[:, label] & ~known).sum()
+    f1 = 2 * caught / np.maximum(taken + whole, 1e-300)
+    best, labels = f1.argmax(1), range(len(present))
+    for _ in range(30):
+        pooled = taken[labels, best].sum() + whole[:, 0].sum()
+        micro = 2 * caught[labels, best].sum() / pooled
+        gain = f1 / probs.shape[1] + (2 * caught - micro * taken) / pooled
+        before, best = best, gain.argmax(1)
+        if (before == best).all():
+            break
+    expected = np.maximum(1 / (1 + np.exp(-edges[best])), least)
+    np.testing.assert_allclose(expected_cuts(probs, held)[present], expected, rtol=1e-9)
+
+
+def test_few_rows_are_enough_where_cuts_of_the_rows_themselves_fall_short() -> None:
+    """With 150 rows: nearer to the best cuts there are than those that follow the rows, and never far off."""
+    fresh, truth = draw(40_000, 12, 99)
+    grid = np.linspace(0.05, 0.6, 100)
+    f1 = [[2 * (t & (p >= c)).sum() / ((p >= c).sum() + t.sum()) for c in grid] for p, t in zip(fresh.T, truth.T)]
+    ideal = middle(fresh, truth, grid[np.argmax(f1, axis=1)])
+    lost = {"balanced": [], "macro_f1": []}
+    for seed in range(10):
+        probs, targets = draw(150, 12, seed)
+        for rule, gaps in lost.items():
+            gaps.append(ideal - middle(fresh, truth, fit_thresholds(probs, targets, rule)))
+    assert np.mean(lost["balanced"]) < 0.6 * np.mean(lost["macro_f1"])
+    assert np.mean(lost["balanced"]) < 0.03
+
+
+def test_scores_too_low_for_a_cut_change_nothing() -> None:
+    probs, targets = draw(300, 5, 1)
+    held = as_label_sets(targets, probs.shape, "targets")
+    least = np.quantile(probs[targets], LOWEST, method="lower")
+    other = np.where((probs < least) & ~targets, probs / 3, probs)
+    np.testing.assert_array_equal(expected_cuts(probs, held), expected_cuts(other, held))
+
+
+def test_many_labels_are_counted_in_blocks_to_the_same_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    probs, targets = draw(200, 40, 2)
+    held = as_label_sets(targets, probs.shape, "targets")
+    whole = expected_cuts(probs, held)
+    monkeypatch.setattr("hf_multilabel.decisions.plug_in.BLOCK", 7)
+    monkeypatch.setattr("hf_multilabel.decisions.plug_in.DENSE", 10)
+    np.testing.assert_array_equal(expected_cuts(probs, held), whole)
+
+
+def test_a_label_nobody_can_rank_takes_no_row_by_chance_and_one_without_a_positive_none() -> None:
+    rng = np.random.default_rng(0)
+    probs, targets = draw(300, 3, 3)
+    probs[:, 2], targets[:, 2] = rng.random(300) * 0.02, False
+    targets[:, 1] = rng.random(300) < 0.01
+    cuts = expected_cuts(probs, sparse.csr_array(targets))
+    assert cuts[2] == 1
+    assert (probs[:, 1] >= cuts[1]).mean() < 0.2
+
+
+def test_where_not_enough_is_kept_the_cuts_are_not_trusted() -> None:
+    probs, targets = draw(300, 12, 4)
+    held = as_label_sets(targets, probs.shape, "targets")
+    kept = TopScores.of(probs, held, 1)
+    assert not kept.knows(expected_cuts(kept, held))
+    enough = TopScores.of(probs, held, 11)
+    np.testing.assert_array_equal(expected_cuts(enough, held), expected_cuts(probs, held))
