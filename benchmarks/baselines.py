@@ -42,7 +42,12 @@ from hf_multilabel.training.precision import choose_precision
 from hf_multilabel.training.scoring import score_dataset
 
 SPLITS = ("train", "validation", "test")
-RULES = ("micro_f1", "balanced")  # a global cut, and cuts by label: validation chooses
+# A global cut, and cuts by label that stay more or less near it: validation chooses.
+RULES: dict[str, dict[str, Any]] = {
+    "micro_f1": {"objective": "micro_f1"},
+    "balanced": {"objective": "balanced"},
+    "balanced, c = 10": {"objective": "balanced", "shrinkage": 10},
+}
 FOLDS = 5
 C_GRID = (0.3, 1, 3, 10, 30, 100, 300)
 CLASS_WEIGHTS = (None, "balanced")
@@ -79,14 +84,12 @@ class Scored:
         seconds: "train" and "score" to wall-clock seconds.
         core_seconds: The same in seconds of all threads, which other work on the machine stretches less.
         chosen: What validation chose inside the method.
-        decision: The decision of a recipe; None: the cuts are fitted by whoever asked.
     """
 
     probs: dict[str, NDArray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     core_seconds: dict[str, float] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
-    decision: dict[str, Any] | None = None
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -112,7 +115,7 @@ def held_out_score(probs: NDArray, targets: sparse.csr_matrix, rule: str) -> flo
     """(micro-F1 + macro-F1) / 2 of a rule of this package on validation rows that its cuts were not fitted on."""
     predicted = np.zeros(probs.shape, dtype=bool)
     for fitted, judged in kfold(targets.copy(), FOLDS):  # a copy: folds are made in place, which Arrow's memory forbids
-        predicted[judged] = probs[judged] >= fit_thresholds(probs[fitted], targets[fitted], rule)
+        predicted[judged] = probs[judged] >= fit_thresholds(probs[fitted], targets[fitted], **RULES[rule])
     found = evaluate_predictions(probs, predicted, targets, metrics=("micro_f1", "macro_f1"))
     return sum(found.values()) / 2
 

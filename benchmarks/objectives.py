@@ -188,7 +188,7 @@ def print_summary(found: dict[str, list[dict[str, Any]]]) -> None:
         ratios = widths[:, 0] / widths[:, 1]
         middle_ratio, wide = np.median(ratios), 100 * widths.mean(axis=0)
         print(
-            f"Width, promised / bootstrap: median {middle_ratio:.2f}, from {ratios.min():.2f} to {ratios.max():.2f} over "
+            f"Width, promised / bootstrap: median {middle_ratio:.2f}, {ratios.min():.2f} to {ratios.max():.2f} over "
             f"{len(ratios)} cells; mean width {wide[0]:.1f} / {wide[1]:.1f} points"
         )
 

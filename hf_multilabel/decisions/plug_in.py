@@ -19,7 +19,8 @@ from hf_multilabel.evaluation.scores import Scores, TopScores
 REACH = 12.0  # log-odds of the grid's ends
 WIDTH = 1 / 8  # of a bin: far below what a calibration knows
 BINS = round(2 * REACH / WIDTH)
-LOWEST = 0.05  # share of the positives whose scores are too low to be looked at
+# Share of the positives whose scores are too low to be looked at, of all and of a label; docs/decisions.md
+LOWEST, LOWEST_OF_LABEL = 0.05, 0.1
 STRENGTH, FLOOR = 10.0, 0.01  # of the calibration, as in `calibration`
 ROUNDS = 30  # two to five are enough
 BLOCK = 4096  # labels with all their bins at a time: 100 MB
@@ -54,17 +55,17 @@ class Grid:
     theta: Tensor
 
     @classmethod
-    def count(cls, scores: Scores, held: sparse.csr_array, least: float) -> Grid:
-        """Count what is at least `least`, and fit the calibration."""
+    def count(cls, scores: Scores, held: sparse.csr_array, least: NDArray[np.floating]) -> Grid:
+        """Count what is at least `least`, (L,), and fit the calibration."""
         labels, label = np.unique(held.indices, return_inverse=True)
         positive = scores_of(scores, held)
-        high = positive >= least
+        high = positive >= least[held.indices]
         hits = label[high] * BINS + _bins(positive[high])
         extra = np.zeros(BINS, np.int64)
         if isinstance(scores, TopScores) and scores.unstored_at_floor:
-            floors = scores.floor[(scores.unstored > 0) & (scores.floor >= least)]
+            floors = scores.floor[(scores.unstored > 0) & (scores.floor >= least.min())]
             extra = np.bincount(_bins(floors), minlength=BINS)
-        keys, counts = _tally(scores, held, least, labels)
+        keys, counts = _tally(scores, least, labels)
         low = np.bincount(label[~high], minlength=len(labels))
         grid = cls(labels, keys, counts, extra, hits, low, torch.empty(0))
         return replace(grid, theta=grid.calibrate())
@@ -77,10 +78,10 @@ class Grid:
         common = fit_counted(
             _DESIGN, torch.from_numpy(bins)[None], torch.from_numpy(hits)[None], start, bound, STRENGTH
         )
-        each = [
-            fit_counted(_DESIGN, *map(torch.from_numpy, self.dense(some)), common[0].tolist(), bound, STRENGTH)
-            for some in self.blocks()
-        ]
+        centre, each = common[0].tolist(), []
+        for some in self.blocks():
+            count, positives = (torch.from_numpy(values) for values in self.dense(some))
+            each.append(fit_counted(_DESIGN, count, positives, centre, bound, STRENGTH))
         return torch.cat(each)
 
     def blocks(self) -> Iterator[slice]:
@@ -142,8 +143,9 @@ class Expected:
 def expected_cuts(scores: Scores, held: sparse.csr_array) -> NDArray[np.float64]:
     """The cuts of the highest expected (micro-F1 + macro-F1) / 2 under calibrated probabilities, (L,).
 
-    1. Scores below the lowest `LOWEST` of all positives' are left out: no cut goes there. That chooses by the score
-       alone, so what is left says the same of it. Where scores are kept in part, they need not be known.
+    1. Scores below the lowest `LOWEST` of all positives' and the lowest `LOWEST_OF_LABEL` of the label's are left out:
+       no cut goes there. That chooses by the score alone, so what is left says the same of it. Where scores are kept
+       in part, they need not be known.
     2. The scores of each label with a positive are counted on a grid of log-odds, and a beta calibration is fitted to
        the counts, each label's drawn toward the common one.
     3. The expected F1 of a cut, as a ratio of expectations, is 2 (probability taken) / (number taken + all
@@ -164,9 +166,9 @@ def expected_cuts(scores: Scores, held: sparse.csr_array) -> NDArray[np.float64]
 
     Reference: Lipton et al. 2014, theorem 1; Kull et al. 2017 on beta calibration.
     """
-    least = np.quantile(scores_of(scores, held), LOWEST, method="lower")
-    if isinstance(scores, TopScores) and not scores.unstored_at_floor and least <= scores.ceiling:
-        return np.full(scores.shape[1], float(least))
+    least = lowest_cuts(scores, held)
+    if isinstance(scores, TopScores) and not scores.unstored_at_floor and not scores.knows(least):
+        return least.astype(np.float64)
     grid = Grid.count(scores, held, least)
     best, gain = np.full(len(grid.labels), -1), np.zeros(len(grid.labels))
     micro, pooled = 0.0, np.inf  # the first round is macro-F1's
@@ -181,8 +183,20 @@ def expected_cuts(scores: Scores, held: sparse.csr_array) -> NDArray[np.float64]
         if (best == previous).all():
             break
     cuts = np.ones(scores.shape[1])
-    cuts[grid.labels] = np.where(gain > 0, np.maximum(1 / (1 + np.exp(REACH - best * WIDTH)), least), 1.0)
+    edges = np.maximum(1 / (1 + np.exp(REACH - best * WIDTH)), least[grid.labels])
+    cuts[grid.labels] = np.where(gain > 0, edges, 1.0)
     return cuts
+
+
+def lowest_cuts(scores: Scores, held: sparse.csr_array) -> NDArray[np.floating]:
+    """The lowest cut each label may get, step 1 of `expected_cuts`; 1 for a label without a positive: (L,)."""
+    positive = scores_of(scores, held)
+    least = np.ones(scores.shape[1], positive.dtype)
+    order = np.lexsort((positive, held.indices))
+    labels, start, number = np.unique(held.indices[order], return_index=True, return_counts=True)
+    own = positive[order][start + (LOWEST_OF_LABEL * (number - 1)).astype(np.int64)]
+    least[labels] = np.minimum(own, np.quantile(positive, LOWEST, method="lower"))
+    return least
 
 
 def _bins(scores: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -193,13 +207,13 @@ def _bins(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     return np.clip((odds + REACH) / WIDTH, 0, BINS - 1).astype(np.int64)
 
 
-def _tally(scores: Scores, held: sparse.csr_array, least: float, labels: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
+def _tally(scores: Scores, least: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
     """How many scores each label has in each bin: keys label * BINS + bin, ascending, and counts."""
     number = np.full(scores.shape[1], -1)
     number[labels] = np.arange(len(labels))
     size, parts = len(labels) * BINS, []
     total = np.zeros(size if size <= DENSE else 0, np.int64)
-    for _, _, ids, values in entries(scores, np.full(scores.shape[1], least)):
+    for _, _, ids, values in entries(scores, least):
         mine = number[ids] >= 0
         keys = number[ids[mine]] * BINS + _bins(values[mine])
         if len(total):

@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.optimize import minimize
 
 from hf_multilabel.decisions.logistic import fit_counted
-from hf_multilabel.decisions.plug_in import _DESIGN, BINS, LOWEST, REACH, WIDTH, Grid, expected_cuts
+from hf_multilabel.decisions.plug_in import _DESIGN, BINS, REACH, WIDTH, Grid, expected_cuts, lowest_cuts
 from hf_multilabel.decisions.thresholds import fit_thresholds
 from hf_multilabel.evaluation import as_label_sets
 from hf_multilabel.evaluation.scores import TopScores
@@ -52,7 +52,7 @@ def test_the_cuts_are_those_of_a_slow_search_over_all_bins(seed: int) -> None:
     probs, targets = draw(int(rng.integers(30, 200)), int(rng.integers(1, 7)), seed)
     targets[0, 0] = True
     held = as_label_sets(targets, probs.shape, "targets")
-    least = np.quantile(probs[targets], LOWEST, method="lower")
+    least = lowest_cuts(probs, held)
     theta = Grid.count(probs, held, least).theta.numpy()
     odds = np.log(probs / (1 - probs))
     place = np.clip(np.floor((odds + REACH) / WIDTH), 0, BINS - 1)
@@ -60,7 +60,7 @@ def test_the_cuts_are_those_of_a_slow_search_over_all_bins(seed: int) -> None:
     present = np.flatnonzero(targets.any(0))
     caught, taken, whole = np.zeros((3, len(present), BINS))
     for number, label in enumerate(present):
-        known = probs[:, label] >= least
+        known = probs[:, label] >= least[label]
         value = 1 / (1 + np.exp(-(theta[number] @ _DESIGN.numpy())))[place[:, label].astype(int)]
         for cut in range(BINS):
             above = known & (place[:, label] >= cut)
@@ -75,7 +75,7 @@ def test_the_cuts_are_those_of_a_slow_search_over_all_bins(seed: int) -> None:
         before, best = best, gain.argmax(1)
         if (before == best).all():
             break
-    expected = np.maximum(1 / (1 + np.exp(-edges[best])), least)
+    expected = np.maximum(1 / (1 + np.exp(-edges[best])), least[present])
     np.testing.assert_allclose(expected_cuts(probs, held)[present], expected, rtol=1e-9)
 
 
@@ -83,7 +83,10 @@ def test_few_rows_are_enough_where_cuts_of_the_rows_themselves_fall_short() -> N
     """With 150 rows: nearer to the best cuts there are than those that follow the rows, and never far off."""
     fresh, truth = draw(40_000, 12, 99)
     grid = np.linspace(0.05, 0.6, 100)
-    f1 = [[2 * (t & (p >= c)).sum() / ((p >= c).sum() + t.sum()) for c in grid] for p, t in zip(fresh.T, truth.T)]
+    f1 = [
+        [2 * (t & (p >= c)).sum() / ((p >= c).sum() + t.sum()) for c in grid]
+        for p, t in zip(fresh.T, truth.T, strict=True)
+    ]
     ideal = middle(fresh, truth, grid[np.argmax(f1, axis=1)])
     lost = {"balanced": [], "macro_f1": []}
     for seed in range(10):
@@ -97,7 +100,8 @@ def test_few_rows_are_enough_where_cuts_of_the_rows_themselves_fall_short() -> N
 def test_scores_too_low_for_a_cut_change_nothing() -> None:
     probs, targets = draw(300, 5, 1)
     held = as_label_sets(targets, probs.shape, "targets")
-    least = np.quantile(probs[targets], LOWEST, method="lower")
+    least = lowest_cuts(probs, held)
+    assert (least <= np.quantile(probs[targets], 0.05, method="lower")).all()
     other = np.where((probs < least) & ~targets, probs / 3, probs)
     np.testing.assert_array_equal(expected_cuts(probs, held), expected_cuts(other, held))
 
@@ -126,5 +130,7 @@ def test_where_not_enough_is_kept_the_cuts_are_not_trusted() -> None:
     held = as_label_sets(targets, probs.shape, "targets")
     kept = TopScores.of(probs, held, 1)
     assert not kept.knows(expected_cuts(kept, held))
-    enough = TopScores.of(probs, held, 11)
-    np.testing.assert_array_equal(expected_cuts(enough, held), expected_cuts(probs, held))
+    sharp = np.where(targets, 0.3 + 0.7 * probs, probs / 2)
+    enough = TopScores.of(sharp, held, 8)
+    assert enough.ceiling > 0
+    np.testing.assert_array_equal(expected_cuts(enough, held), expected_cuts(sharp, held))
