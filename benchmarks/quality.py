@@ -169,7 +169,7 @@ def ours(task: Task) -> Scored:
 
 
 def judge(scores: Mapping[str, NDArray]) -> dict[str, dict[str, float]]:
-    """Test scores of each decision fitted on validation rows; `chosen` is the one of `RULES` that validation prefers."""
+    """Test scores of each decision fitted on validation rows; `chosen`: the one validation prefers."""
     probs, targets = scores["validation"], csr_matrix(scores["validation_targets"])
     cuts = {rule: fit_thresholds(probs, targets, **settings) for rule, settings in RULES.items()}
     cuts |= {"fixed": np.full(probs.shape[1], 0.5), "tutorial": tutorial_cuts(probs, targets)}
