@@ -37,9 +37,7 @@ def _check_head(subject: Subject) -> Iterator[Symptom]:
     where = f"{ADAPTER}:modules_to_save"
     if subject.head is None and subject.tensors:
         what = f"expected the classification head among the saved modules, found {saved or 'none'}"
-        fix = (
-            'train again with LoraConfig(task_type="SEQ_CLS", modules_to_save=["classifier"]), your head\'s name in it'
-        )
+        fix = 'train again with task_type="SEQ_CLS" and modules_to_save=["classifier"], or what your head is called'
         classifies = task == CLASSIFIES or base.endswith("Classification") or bool(subject.labels)
         make = error if classifies else warning
         yield make("adapter.head", where, f"{what}: it is random after loading", fix)
@@ -54,9 +52,7 @@ def _check_head(subject: Subject) -> Iterator[Symptom]:
         yield error("adapter.rows", f"{ADAPTER_WEIGHTS}:{name}", what, "write the id2label this head was trained with")
     elif not subject.labels:
         what = f"expected names for {rows:,} labels, found no {CONFIG}: users see LABEL_0, and softmax"
-        fix = (
-            f"save the configuration beside it with id2label and problem_type: model.config.save_pretrained; or {MERGE}"
-        )
+        fix = f"save the configuration beside it with id2label and problem_type: config.save_pretrained; or {MERGE}"
         yield warning("adapter.labels", CONFIG, what, fix)
 
 

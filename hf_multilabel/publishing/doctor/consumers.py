@@ -66,7 +66,9 @@ def forecast(subject: Subject, broken: str | None = None) -> list[Outlook]:
     for name, (rule, reads_weights, source) in CONSUMERS.items():
         answer = rule(subject)
         if broken and reads_weights and answer[0] != "refused":
-            answer = ("refused", f"does not load: {broken}", "mend the errors below first")
+            # a missing head is not refused: transformers fills in a random one and warns
+            verdict, effect = ("wrong", "a random head") if broken == "weights.no_head" else ("refused", "fails")
+            answer = (verdict, f"{effect}: {broken}", "mend the errors below first")
         outlooks.append(Outlook(name, *answer, source))
     return outlooks
 
@@ -167,14 +169,13 @@ def onnx_runtime(subject: Subject) -> Answer:
     if not found:
         return "unknown", "the graph was not read", "download the repo and examine the folder"
     name, graph = next(iter(found.items()))
-    outputs, ops = ", ".join(graph.outputs), set(graph.outputs.values())
-    if ops & {"Softmax", "LogSoftmax"}:
-        return "wrong", f"{outputs}, with softmax built in ({name})", "hf-multilabel export onnx"
-    if len(graph.outputs) > 1:
-        return "right", f"{outputs} ({name})", ""
-    if "Sigmoid" in ops:
-        return "scores", f"{outputs}: probabilities ({name})", _cut(subject)
-    return "scores", f"{outputs}: raw ({name})", f"apply sigmoid; {_cut(subject)}"
+    outputs = ", ".join(graph.outputs)
+    return {
+        "softmax": ("wrong", f"{outputs}, with softmax built in ({name})", "hf-multilabel export onnx"),
+        "labels": ("right", f"{outputs}: label sets by the decision it was exported with ({name})", ""),
+        "probabilities": ("scores", f"{outputs}: probabilities ({name})", _cut(subject)),
+        "logits": ("scores", f"{outputs}: raw ({name})", f"apply sigmoid; {_cut(subject)}"),
+    }[graph.kind]
 
 
 def widget(subject: Subject) -> Answer:

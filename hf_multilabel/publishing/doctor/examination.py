@@ -36,8 +36,8 @@ CHECKS: dict[str, Callable[[Subject], Iterator[Symptom]]] = {
 }
 # Errors after which nothing that reads the weights starts, and those after which only a model of ours refuses.
 FATAL = ("weights.missing", "weights.damaged", "weights.shard", "weights.path", "weights.head_rows")
-FATAL += ("weights.vocab_size", "weights.pickled", "weights.no_head", "labels.gap", "labels.duplicate")
-FATAL_OURS = ("labels.count", "labels.missing", "decision.", "code.missing", "code.syntax")
+FATAL += ("weights.vocab_size", "weights.pickled", "weights.no_head", "labels.gap")
+FATAL_OURS = ("labels.count", "labels.duplicate", "labels.missing", "decision.", "code.missing", "code.syntax")
 
 
 @dataclass(frozen=True)
@@ -103,5 +103,5 @@ def _find_fatal(subject: Subject, symptoms: list[Symptom]) -> str | None:
     for symptom in symptoms:
         damaged = symptom.code == "files.damaged" and symptom.where == CONFIG
         if symptom.severity == "error" and (damaged or symptom.code.startswith(fatal)):
-            return f"{symptom.code}"
+            return symptom.code
     return None

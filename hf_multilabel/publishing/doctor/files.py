@@ -27,6 +27,8 @@ from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 # A repo is looked at for so long at most; what was not read until then is an error of the network, not of the model.
 PATIENCE_S = 90.0
 REQUEST_S = 10.0
+# Files up to this size are fetched whole, once; of larger ones only what is asked for.
+SMALL = 2 << 20
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class HubFiles:
     def __init__(self, repo_id: str, revision: str | None = None) -> None:
         self.name, self.asked_revision = repo_id, revision
         self.deadline = time.monotonic() + PATIENCE_S
+        self.fetched: dict[str, bytes] = {}
         try:
             api = HfApi(library_name="hf_multilabel")
             # one commit throughout, whatever is pushed meanwhile
@@ -129,8 +132,17 @@ class HubFiles:
             raise self._explain(error) from error
 
     def read(self, name: str, length: int, start: int = 0) -> bytes:
-        """At most `length` bytes of a file from `start` on; a server that ignores ranges is cut off there."""
-        if not (length := min(length, self.infos[name].size - start)) > 0:
+        """At most `length` bytes of a file from `start` on."""
+        size = self.infos[name].size
+        if size > SMALL:
+            return self._fetch(name, min(length, size - start), start)
+        if name not in self.fetched:
+            self.fetched[name] = self._fetch(name, size, 0)
+        return self.fetched[name][start : start + length]
+
+    def _fetch(self, name: str, length: int, start: int) -> bytes:
+        """A range of a file; a server that ignores ranges is cut off at its end."""
+        if length <= 0:
             return b""
         url = hf_hub_url(self.name, name, revision=self.revision)
         headers = build_hf_headers(library_name="hf_multilabel") | {"range": f"bytes={start}-{start + length - 1}"}
@@ -154,19 +166,21 @@ class HubFiles:
         info = self.infos[name]
         if info.sha256 is not None:
             return info.sha256
-        return hashlib.sha256(self.read(name, info.size)).hexdigest() if info.size <= 1 << 20 else None
+        return hashlib.sha256(self.read(name, info.size)).hexdigest() if info.size <= SMALL else None
 
     def _explain(self, error: Exception) -> InputError | EnvironmentFault:
         said = " ".join(str(error).split())[:300]
         revision = f" at revision {self.asked_revision}" if self.asked_revision else ""
-        if isinstance(error, (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError)):
+        unreadable = (HFValidationError, RepositoryNotFoundError, RevisionNotFoundError, GatedRepoError)
+        status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+        if isinstance(error, unreadable) or status in (401, 403):
             what = f"expected a folder or a readable repo OWNER/NAME{revision}, found none"
             fix = "check the name; for a private or gated repo set HF_TOKEN to a token that may read it"
             return InputError(Finding("P401", self.name, what, fix))
         if isinstance(error, OfflineModeIsEnabled):
             what, fix = "expected the Hub, found HF_HUB_OFFLINE set", "unset it, or examine a downloaded folder"
-        elif isinstance(error, HfHubHTTPError):
-            what, fix = f"expected the Hub to answer, found status {error.response.status_code}", "try again later"
+        elif status is not None:
+            what, fix = f"expected the Hub to answer, found status {status}", "try again later"
         else:
             what, fix = f"expected the Hub to answer, found {type(error).__name__}: {said}", "try again later"
         return EnvironmentFault(Finding("P402", self.name, what, fix))

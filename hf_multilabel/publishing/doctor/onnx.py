@@ -1,7 +1,8 @@
 """ONNX graphs: what comes out of them, and which files they pull in. Read as protobuf fields, never loaded.
 
     ModelProto.graph (7) -> GraphProto: node (1), initializer (5), output (12)
-    NodeProto: output (2), op_type (4);  TensorProto: external_data (13), key (1) and value (2);  ValueInfoProto: name (1)
+    NodeProto: output (2), op_type (4);  TensorProto: external_data (13), of key (1) and value (2)
+    ValueInfoProto: name (1)
 
 Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
@@ -34,6 +35,15 @@ class Graph:
 
     outputs: dict[str, str]
     external: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """What a caller gets at best: softmax, labels, probabilities or logits."""
+        if any(op in ("Softmax", "LogSoftmax") for op in self.outputs.values()):
+            return "softmax"
+        if "labels" in self.outputs:
+            return "labels"
+        return "probabilities" if "probabilities" in self.outputs or "Sigmoid" in self.outputs.values() else "logits"
 
 
 class Reader:
@@ -134,10 +144,10 @@ def check_onnx(subject: Subject) -> Iterator[Symptom]:
                 yield note("onnx.unread", name, graph, "download the repo and examine the folder")
             continue
         yield from _check_external(subject, name, graph)
-        if softmax := [output for output, op in graph.outputs.items() if op in ("Softmax", "LogSoftmax")]:
-            what = f"expected logits or sigmoid, found softmax in {listed(softmax)}: the labels compete"
+        if graph.kind == "softmax":
+            what = f"expected logits or sigmoid, found softmax before {listed(list(graph.outputs))}: the labels compete"
             yield error("onnx.softmax", name, what, "export it again with hf-multilabel export onnx")
-        elif not any(op == "Sigmoid" for op in graph.outputs.values()) and len(graph.outputs) == 1:
+        elif graph.kind == "logits":
             what = f"expected probabilities or label sets among the outputs, found {listed(list(graph.outputs))} only"
             fix = "apply sigmoid and the thresholds yourself, or export it with hf-multilabel export onnx"
             yield warning("onnx.outputs", name, what, fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from hf_multilabel.publishing.doctor.subject import CONFIG, Subject
 from hf_multilabel.publishing.doctor.symptoms import Symptom, error, listed, note, ok, warning
@@ -83,7 +83,7 @@ def _check_files(subject: Subject, references: dict[str, str]) -> Iterator[Sympt
         yield ok("code.files", listed(sorted(read), 3), what)
 
 
-def _parse(subject: Subject, name: str) -> Iterator[Symptom]:  # returns the tree
+def _parse(subject: Subject, name: str) -> Generator[Symptom, None, ast.Module | None]:
     if subject.files.infos[name].size > LONGEST_CODE:
         size = subject.files.infos[name].size
         yield warning("code.unreadable", name, f"expected code, found {size:,} bytes", FIX_READ)

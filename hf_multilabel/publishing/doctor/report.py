@@ -47,7 +47,7 @@ def consumer_table(diagnosis: Diagnosis) -> Table:
     """A line a consumer."""
     table = Table(title="What each consumer returns", title_justify="left")
     for name in ("consumer", "verdict", "returns", "what to do"):
-        table.add_column(name, no_wrap=name == "verdict")
+        table.add_column(name, no_wrap=name == "verdict", overflow="fold")
     for outlook in diagnosis.outlooks:
         verdict = f"[{STYLES[outlook.verdict]}]{outlook.verdict}[/]"
         table.add_row(escape(outlook.consumer), verdict, escape(clean(outlook.returns)), escape(clean(outlook.advice)))
@@ -55,12 +55,12 @@ def consumer_table(diagnosis: Diagnosis) -> Table:
 
 
 def symptom_line(symptom: Symptom) -> str:
-    """A finding in the one form in which findings are printed, with markup.
+    r"""A finding in the one form in which findings are printed, with markup.
 
     Example:
         >>> from hf_multilabel.publishing.doctor.symptoms import ok
         >>> symptom_line(ok("labels.ids", "config.json", "8 labels"))
-        '[green]ok\\\\[labels.ids][/] config.json: 8 labels'
+        '[green]ok\\[labels.ids][/] config.json: 8 labels'
     """
     fix = f"; fix: {symptom.fix}" if symptom.fix else ""
     said = escape(clean(f"{symptom.where}: {symptom.what}{fix}"))
