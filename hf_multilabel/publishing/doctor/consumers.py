@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from hf_multilabel.publishing.doctor.card import CARD
 from hf_multilabel.publishing.doctor.onnx import Graph, graphs
-from hf_multilabel.publishing.doctor.subject import CONFIG, MULTI_LABEL, Subject, is_weight_pickle
+from hf_multilabel.publishing.doctor.subject import CONFIG, MALFORMED, MULTI_LABEL, Subject, is_weight_pickle
 
 VERDICTS = ("right", "scores", "wrong", "refused", "unknown")
 EXPORT = "export it: hf-multilabel export plain, or export onnx"
@@ -64,13 +64,21 @@ def forecast(subject: Subject, broken: str | None = None) -> list[Outlook]:
     """
     outlooks = []
     for name, (rule, reads_weights, source) in CONSUMERS.items():
-        answer = rule(subject)
+        answer = ask(rule, subject)
         if broken and reads_weights and answer[0] != "refused":
             # a missing head is not refused: transformers fills in a random one and warns
             verdict, effect = ("wrong", "a random head") if broken == "weights.no_head" else ("refused", "fails")
             answer = (verdict, f"{effect}: {broken}", "mend the errors below first")
         outlooks.append(Outlook(name, *answer, source))
     return outlooks
+
+
+def ask(rule: Callable[[Subject], Answer], subject: Subject) -> Answer:
+    """What a rule says; of a configuration with values of the wrong types nobody can say what a consumer makes."""
+    try:
+        return rule(subject)
+    except MALFORMED as reason:
+        return "unknown", f"the configuration is malformed ({type(reason).__name__})", "save it again"
 
 
 def multi_label_pipeline(subject: Subject) -> Answer:
@@ -139,7 +147,7 @@ def vllm(subject: Subject) -> Answer:
 
 
 def transformers_js(subject: Subject) -> Answer:
-    """Transformers.js: sigmoid for multi_label_classification, else softmax; `top_k` is 1 unless given.
+    """Transformers.js: sigmoid for multi_label_classification, else softmax, of one label too; `top_k` 1 unless given.
 
     It reads onnx/model.onnx (Node) or onnx/model_quantized.onnx (browser, WASM), tokenizer.json, tokenizer_config.json
     and a config.json whose model_type is in `JS_TYPES`; the graph needs an output `logits`.
@@ -150,13 +158,15 @@ def transformers_js(subject: Subject) -> Answer:
         return "refused", said, "hf-multilabel export onnx, into the folder onnx/ of the repo"
     if missing := [name for name in ("tokenizer.json", "tokenizer_config.json") if not subject.has(name)]:
         return "refused", f"no {missing[0]}", "save the fast tokenizer beside it"
-    kind = subject.config.get("model_type")
-    if kind not in JS_TYPES:
-        said = f"its text-classification knows no model_type {kind!r}"
+    if subject.model_type not in JS_TYPES:
+        said = f"its text-classification knows no model_type {subject.model_type!r}"
         return "refused", said, "use onnxruntime-web with tokenizer.json, or export plain before onnx"
     if not any(isinstance(graph, str) or "logits" in graph.outputs for graph in graphs(subject).values()):
         return "refused", "no output called logits", "hf-multilabel export onnx"
     verdict, said, advice = _by_problem_type(subject)
+    if subject.config.get("problem_type") != MULTI_LABEL:
+        alone = ", and of one label that is always 1" if len(subject.labels) == 1 else ""
+        verdict, said, advice = "wrong", f"softmax over all labels{alone}", _set_problem_type()
     browser = "" if "onnx/model_quantized.onnx" in own else "; a browser needs onnx/model_quantized.onnx or a dtype"
     return verdict, f"{said}; only the best label unless top_k: null{browser}", advice
 
@@ -227,16 +237,18 @@ def _tei_refuses(subject: Subject) -> str | None:
     config = subject.config
     if subject.is_adapter or not config:
         return "no model of its own"
-    if not any(str(name).endswith("Classification") for name in config.get("architectures") or []):
+    if not any(name.endswith("Classification") for name in subject.architectures):
         return "no architecture ends in Classification: it serves embeddings"
     for key in ("id2label", "label2id", "max_position_embeddings"):
         if config.get(key) is None and not (key == "max_position_embeddings" and "max_trained_positions" in config):
             return f"no {key} in {CONFIG}"
     if not subject.has("tokenizer.json"):
         return "no tokenizer.json"
-    graph = subject.has("model.onnx") or subject.has("onnx/model.onnx")
-    if config.get("model_type") not in TEI_TYPES and not graph:
-        return f"it has no classifier of type {config.get('model_type')!r}"
+    read = graphs(subject)
+    graph = next((read[name] for name in ("model.onnx", "onnx/model.onnx") if name in read), None)
+    served = isinstance(graph, Graph) and "logits" in graph.outputs or isinstance(graph, str)
+    if subject.model_type not in TEI_TYPES and not served:
+        return f"it has no classifier of type {subject.model_type!r}"
     return None
 
 

@@ -24,6 +24,10 @@ KEY = re.compile(r"decision\.(\w+)")
 def check_stored_decision(subject: Subject) -> Iterator[Symptom]:
     """What is stored is what this package would accept, and what its evidence is worth."""
     where, decision = f"{CONFIG}:decision", subject.decision
+    if decision is None and subject.config.get("decision") is not None:
+        what = f"expected a mapping, found a {type(subject.config['decision']).__name__}"
+        yield error("decision.settings", where, what, "fit the decision again with hf-multilabel tune")
+        return
     if decision is None:
         if subject.config:
             what = "no decision is stored: every consumer cuts where it likes, mostly at 0.5 for all labels"
@@ -92,7 +96,7 @@ def _weigh_rows(decision: dict[str, Any], rows: int) -> Iterator[Symptom]:
             yield note("decision.calibration_rows", f"{CONFIG}:decision.calibration", what, fix)
     if decision.get("fitted_on") and rows < FEW_ROWS:
         what = f"the cuts were fitted on {rows:,} rows, fewer than {FEW_ROWS}"
-        fix = "fit them on more rows, or on all folds: hf-multilabel train with decision.folds"
+        fix = "fit them on more rows, or on all of them: decision.cross_validation='{folds: 5}'"
         yield warning("decision.rows", f"{CONFIG}:decision.rows", what, fix)
 
 

@@ -16,8 +16,8 @@ from hf_multilabel.publishing.doctor.manifest import check_manifest
 from hf_multilabel.publishing.doctor.onnx import check_onnx
 from hf_multilabel.publishing.doctor.remote_code import check_remote_code
 from hf_multilabel.publishing.doctor.safety import check_safety
-from hf_multilabel.publishing.doctor.subject import ADAPTER, CONFIG, Subject
-from hf_multilabel.publishing.doctor.symptoms import SEVERITIES, Symptom
+from hf_multilabel.publishing.doctor.subject import ADAPTER, CONFIG, MALFORMED, Subject
+from hf_multilabel.publishing.doctor.symptoms import SEVERITIES, Symptom, error
 from hf_multilabel.publishing.doctor.tokenizer import check_tokenizer
 from hf_multilabel.publishing.doctor.weights import check_weights
 
@@ -35,8 +35,8 @@ CHECKS: dict[str, Callable[[Subject], Iterator[Symptom]]] = {
     "card": check_card,
 }
 # Errors after which nothing that reads the weights starts, and those after which only a model of ours refuses.
-FATAL = ("weights.missing", "weights.damaged", "weights.shard", "weights.path", "weights.head_rows")
-FATAL += ("weights.vocab_size", "weights.pickled", "weights.no_head", "labels.gap")
+FATAL = ("weights.missing", "weights.damaged", "weights.shard", "weights.head_rows")
+FATAL += ("weights.vocab_size", "weights.no_head", "labels.gap")
 FATAL_OURS = ("labels.count", "labels.duplicate", "labels.missing", "decision.", "code.missing", "code.syntax")
 
 
@@ -86,7 +86,7 @@ def examine(name: str, revision: str | None = None) -> Diagnosis:
     if not any(subject.has(file) for file in (CONFIG, ADAPTER)) and not subject.onnx_files:
         what = f"expected {CONFIG}, {ADAPTER} or an ONNX graph, found none"
         raise InputError(Finding("P404", name, what, "name the folder or repo of a saved model"))
-    found = [symptom for check in CHECKS.values() for symptom in check(subject)]
+    found = [symptom for check in CHECKS.values() for symptom in perform(check, subject)]
     # what was damaged is known once everything was read
     found = list(dict.fromkeys([*subject.damaged, *found]))
     found.sort(key=lambda symptom: SEVERITIES.index(symptom.severity))
@@ -95,6 +95,15 @@ def examine(name: str, revision: str | None = None) -> Diagnosis:
     if not labels and subject.head is not None:
         labels = subject.head[1].shape[0]
     return Diagnosis(name, subject.files.revision, subject.kind, labels, tuple(outlooks), tuple(found))
+
+
+def perform(check: Callable[[Subject], Iterator[Symptom]], subject: Subject) -> Iterator[Symptom]:
+    """What a check finds; values of types that no loader expects end it with an error of the file, not of ours."""
+    try:
+        yield from check(subject)
+    except MALFORMED as reason:
+        what = f"expected values as transformers writes them, found others: {type(reason).__name__} in {check.__name__}"
+        yield error("files.malformed", CONFIG, what, "save configuration and tokenizer again")
 
 
 def _find_fatal(subject: Subject, symptoms: list[Symptom]) -> str | None:

@@ -64,9 +64,10 @@ def _check_inverse(subject: Subject) -> Iterator[Symptom]:
         yield warning("labels.label2id", f"{CONFIG}:label2id", what, "write it")
         return
     expected = {str(name): number for number, name in subject.id2label.items()}
-    wrong = sorted({*expected.items()} ^ {(str(name), number) for name, number in found.items()}, key=str)
+    given = {str(name): number for name, number in found.items()}
+    wrong = sorted(name for name in {*expected, *given} if expected.get(name, -1) != given.get(name, -1))
     if wrong and len(expected) == len(subject.id2label):
-        names = listed(sorted({name for name, _ in wrong}))
+        names = listed(wrong)
         what = f"expected the inverse of id2label, found another for {names}"
         yield error("labels.label2id", f"{CONFIG}:label2id", what, "write it from id2label")
 

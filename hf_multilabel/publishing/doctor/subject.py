@@ -26,6 +26,8 @@ OUTPUTS = re.compile(
 )
 EMBEDDINGS = re.compile(r"(?:^|\.)(?:word_embeddings|embed_tokens|tok_embeddings|wte|shared|word_embedding)\.weight$")
 POSITIONS = re.compile(r"(?:^|\.)(?:position_embeddings|wpe|embed_positions)\.weight$")
+# What a value of another type than transformers writes makes of an operation on it.
+MALFORMED = (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError)
 LABEL_PLACEHOLDER = re.compile(r"LABEL_\d+$")
 
 
@@ -107,9 +109,19 @@ class Subject:
         return nested if isinstance(nested, dict) else self.config
 
     @property
+    def architectures(self) -> list[str]:
+        """Names of the classes it was saved from."""
+        return [str(name) for name in as_list(self.config.get("architectures"))]
+
+    @property
+    def model_type(self) -> str:
+        """The type that loaders choose a class by."""
+        return str(self.config.get("model_type"))
+
+    @property
     def is_ours(self) -> bool:
         """Whether it is a model of this package."""
-        return self.config.get("model_type") == "multilabel"
+        return self.model_type == "multilabel"
 
     @property
     def is_adapter(self) -> bool:
@@ -131,8 +143,7 @@ class Subject:
         stored = any(name.endswith(".safetensors") or is_weight_pickle(name) for name in self.files.infos)
         if self.onnx_files and not stored:
             return "an ONNX model"
-        architectures = self.config.get("architectures") or ["a model without architectures"]
-        return str(architectures[0])
+        return self.architectures[0] if self.architectures else "a model without architectures"
 
     @cached_property
     def id2label(self) -> dict[int, Any]:
@@ -200,6 +211,11 @@ class Subject:
     def head(self) -> tuple[str, TensorInfo] | None:
         """The output layer, one row a label."""
         return self.find(OUTPUTS)
+
+
+def as_list(value: Any) -> list[Any]:
+    """The value where it is a list, else an empty one: a stranger's JSON may hold anything anywhere."""
+    return value if isinstance(value, list) else []
 
 
 def is_weight_pickle(name: str) -> bool:

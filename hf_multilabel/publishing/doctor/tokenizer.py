@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hf_multilabel.publishing.doctor.subject import CONFIG, EMBEDDINGS, POSITIONS, Subject
+from hf_multilabel.publishing.doctor.subject import CONFIG, EMBEDDINGS, POSITIONS, Subject, as_list
 from hf_multilabel.publishing.doctor.symptoms import Symptom, error, note, ok, warning
 
 FAST, SETTINGS = "tokenizer.json", "tokenizer_config.json"
@@ -49,8 +49,10 @@ def count_ids(tokenizer: dict[str, Any]) -> int:
     """
     model = tokenizer.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
-    ids = list(vocab.values()) if isinstance(vocab, dict) else list(range(len(vocab or ())))
-    ids += [entry.get("id") for entry in tokenizer.get("added_tokens") or () if isinstance(entry, dict)]
+    added = tokenizer.get("added_tokens")
+    # unigram models list their pieces in the order of their ids
+    ids = list(vocab.values()) if isinstance(vocab, dict) else list(range(len(as_list(vocab))))
+    ids += [entry.get("id") for entry in as_list(added) if isinstance(entry, dict)]
     return max((number for number in ids if isinstance(number, int)), default=-1) + 1
 
 
@@ -111,7 +113,7 @@ def _check_padding(subject: Subject) -> Iterator[Symptom]:
     if side == "left" and subject.find(POSITIONS) is not None:
         what = "expected right beside learned positions, found left: scores depend on the other texts of a batch"
         yield warning("tokenizer.padding", f"{SETTINGS}:padding_side", what, "set it to right, as in training")
-    architectures = [str(name) for name in subject.config.get("architectures") or []]
+    architectures = subject.architectures
     padless = subject.encoder_config.get("pad_token_id") is None and subject.config.get("pad_token_id") is None
     # a decoder's head reads the last token that is no padding, and refuses batches where it can't tell
     if padless and subject.head and subject.head[0].endswith("score.weight") and architectures:

@@ -158,6 +158,7 @@ PLATT = {"method": "platt", "parameters": {"slope": [1.0] * 5, "intercept": [0.0
 BROKEN: dict[str, tuple[str, str, Break]] = {
     "files.damaged": ("error", "stock", write("tokenizer_config.json", "{")),
     "files.duplicate_key": ("error", "stock", replace("config.json", '"0": ', '"0": "twice", "0": ')),
+    "files.malformed": ("error", "stock", edit("config.json", backbone_config={"pad_token_id": 0, "model_type": []})),
     "labels.missing": ("error", "stock", edit("config.json", id2label=None, label2id=None)),
     "labels.problem_type": ("error", "stock", edit("config.json", problem_type=None)),
     "labels.gap": ("error", "stock", replace("config.json", '"4": "opera"', '"5": "opera"')),
@@ -208,6 +209,7 @@ BROKEN: dict[str, tuple[str, str, Break]] = {
         "onnx_folder",
         lambda f: write_graph(f / "onnx/model.onnx", {"probabilities": "Sigmoid"}, external="model.onnx_data"),
     ),
+    "decision.settings": ("error", "sound", edit("config.json", decision=[0.5])),
     "decision.unfitted": ("warning", "sound", decide(**ARMED, fitted_on=None, objective="fixed", rows=0)),
     "decision.thresholds": ("error", "sound", decide(thresholds=[0.1, 0.2, float("nan"), 0.4, 0.5])),
     "decision.calibration": ("error", "sound", decide(calibration={**PLATT, "parameters": {"slope": [0.0] * 5}})),
@@ -267,7 +269,7 @@ COMPANIONS = {
     "tokenizer.pad_token": {"tokenizer.truncation"},
 }
 # Seen with a Hub repo or in every folder; test_hub.py and the sound folders cover them.
-ELSEWHERE = {"onnx.unread", "manifest.unread", "manifest.labels", "decision.missing", "decision.settings"}
+ELSEWHERE = {"onnx.unread", "manifest.unread", "manifest.labels", "decision.missing"}
 ELSEWHERE |= {"code.revision", "tokenizer.truncation", "code.files", "adapter.head", "safety.pickle"}
 
 
@@ -374,6 +376,33 @@ def test_links_of_the_clients_cache_are_its_files(stock: Path, tmp_path: Path) -
     for path in blobs.iterdir():
         (snapshot / path.name).symlink_to(f"../../blobs/{path.name}")
     assert not codes(snapshot, severities=("error",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"thresholds": [0.1, 0.2, 0.3, 0.4]}, "decision.thresholds"),
+        ({"thresholds": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}, "decision.thresholds"),
+        ({"thresholds": [0.1, 0.2, 0.3, 0.4, 1.5]}, "decision.thresholds"),
+        ({"thresholds": None}, "decision.thresholds"),
+        ({"labels_sha256": None}, "decision.labels_sha256"),
+        ({"rule": "top_k"}, "decision.top_k"),
+        ({"min_labels": 3, "max_labels": 2}, "decision.min_labels"),
+        ({"calibration": {"method": "isotonic"}}, "decision.calibration"),
+    ],
+)
+def test_decisions_that_nothing_may_replace(
+    changes: dict, code: str, sound: Path, copy: Callable[[Path], Path]
+) -> None:
+    folder = copy(sound)
+    decide(**changes)(folder)
+    assert [found for found in codes(folder, ("error",)) if found.startswith("decision.")] == [code]
+
+
+def test_faults_do_not_hide_each_other(sound: Path, copy: Callable[[Path], Path]) -> None:
+    folder = copy(sound)
+    decide(fitted_on="test", thresholds=[2.0] * 5, labels_sha256="0" * 64)(folder)
+    assert {"decision.fitted_on", "decision.thresholds", "decision.labels_sha256"} <= set(codes(folder, ("error",)))
 
 
 def test_another_models_tokenizer_is_suspected(stock: Path, copy: Callable[[Path], Path]) -> None:

@@ -64,6 +64,7 @@ def test_a_single_label_gets_a_sigmoid_whatever_the_problem_type(stock: Path, co
     assert running(TEXT)[0]["score"] == pytest.approx(logits.sigmoid().item(), abs=1e-6)
     assert outlook(folder, TEXTS)[0] == "scores"
     assert outlook(folder, "text-embeddings-inference")[0] == "scores"
+    assert outlook(folder, "vLLM classify")[0] == "scores"
 
 
 def test_a_text_beyond_the_positions_crashes_the_pipeline(stock: Path) -> None:
@@ -80,6 +81,26 @@ def test_wrong_head_rows_are_refused_by_transformers_too(stock: Path, copy: Call
     with pytest.raises((RuntimeError, ValueError)):
         pipeline("text-classification", model=str(folder), device="cpu")
     assert outlook(folder, TEXTS) == ("refused", "fails: weights.head_rows")
+
+
+def test_a_gap_in_the_ids_fails_in_transformers_too(stock: Path, copy: Callable[[Path], Path]) -> None:
+    folder = copy(stock)
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"4": "opera"', '"5": "opera"'))
+    running = pipeline("text-classification", model=str(folder), device="cpu")
+    with pytest.raises(KeyError):
+        running(TEXT, top_k=None)
+    assert outlook(folder, TEXTS) == ("refused", "fails: labels.gap")
+
+
+def test_a_pickle_alone_is_loaded_by_transformers(stock: Path, copy: Callable[[Path], Path]) -> None:
+    from safetensors.torch import load_file
+
+    folder = copy(stock)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert pipeline("text-classification", model=str(folder), device="cpu")(TEXT)
+    assert outlook(folder, TEXTS)[0] == "scores"
 
 
 def test_our_pipeline_gives_label_sets(finished: Path, trained) -> None:
@@ -173,6 +194,8 @@ def test_transformers_js_reads_its_own_folder(onnx_folder: Path, copy: Callable[
     assert "a browser needs onnx/model_quantized.onnx" in outlook(folder, "transformers.js")[1]
     edit("config.json", problem_type=None)(folder)
     assert outlook(folder, "transformers.js")[0] == "wrong"
+    edit("config.json", id2label={"0": "spam"}, label2id={"spam": 0})(folder)
+    assert "always 1" in outlook(folder, "transformers.js")[1]
     edit("config.json", model_type="multilabel")(folder)
     assert outlook(folder, "transformers.js")[0] == "refused"
     shutil.move(folder / "onnx/model.onnx", folder / "model.onnx")

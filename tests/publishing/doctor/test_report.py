@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hf_multilabel import cli
+from hf_multilabel import cli, default_decision, hash_labels
+from hf_multilabel.publishing.doctor.examination import examine
+from hf_multilabel.publishing.doctor.report import to_json
+from tests.publishing.doctor.conftest import NAMES
 from tests.publishing.doctor.test_checks import edit, rename
 
 
@@ -79,3 +83,43 @@ def test_a_config_of_any_shape_is_no_crash(content: str, stock: Path, copy: Call
     folder = copy(stock)
     (folder / "config.json").write_text(content)
     assert cli.call(["doctor", str(folder)]) in (0, 3)
+
+
+ODD = [None, 0, -1, 1.5, float("nan"), True, "", "../y", [], {}, [None], [[1]], {"a": 1}, {"0": None}, 10**40]
+
+
+def keys(value: object, found: tuple = ()) -> list[tuple]:
+    """The ways to all values inside a value."""
+    items = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    return [way for key, inner in items for way in [(*found, key), *keys(inner, (*found, key))]]
+
+
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        ("stock", "config.json"),
+        ("stock", "tokenizer_config.json"),
+        ("stock", "tokenizer.json"),
+        ("adapter", "adapter_config.json"),
+    ],
+)
+def test_odd_values_anywhere_are_no_crash(
+    base: str, name: str, copy: Callable[[Path], Path], request: pytest.FixtureRequest
+) -> None:
+    chance, folder = random.Random(name), copy(request.getfixturevalue(base))
+    if name == "config.json":
+        calibration = {"method": "platt", "parameters": {"slope": [1.0] * 5, "intercept": 0.0}, "rows": 9}
+        risk = {"metric": "recall", "target": 0.9, "rows": 9, "refitted": {"data": "x"}}
+        fitted = {"thresholds": [0.5] * 5, "calibration": calibration, "fitted_on": "validation", "rows": 9}
+        decision = {**default_decision(), **fitted, "risk": risk, "labels_sha256": hash_labels(NAMES)}
+        edit(name, decision=decision, auto_map={"AutoModel": "mine.Mine"})(folder)
+    content = (folder / name).read_text(encoding="utf-8")
+    for _ in range(100):
+        found = json.loads(content)
+        *way, last = chance.choice(keys(found))
+        inner = found
+        for key in way:
+            inner = inner[key]
+        inner[last] = chance.choice(ODD)
+        (folder / name).write_text(json.dumps(found), encoding="utf-8")
+        assert to_json(examine(str(folder))), found
