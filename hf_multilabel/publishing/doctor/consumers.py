@@ -19,7 +19,6 @@ from hf_multilabel.publishing.doctor.onnx import Graph, graphs
 from hf_multilabel.publishing.doctor.subject import CONFIG, MALFORMED, MULTI_LABEL, Subject, is_weight_pickle
 
 VERDICTS = ("right", "scores", "wrong", "refused", "unknown")
-EXPORT = "export it: hf-multilabel export plain, or export onnx"
 MERGE = "merge it first: model.merge_and_unload()"
 # Types whose implementation takes a classifier in backends/candle/src/models of TEI.
 TEI_TYPES = frozenset({"bert", "roberta", "xlm-roberta", "camembert", "distilbert", "deberta-v2", "modernbert", "new"})
@@ -120,7 +119,7 @@ def inference_server(subject: Subject) -> Answer:
     and max_position_embeddings; Candle knows `TEI_TYPES`, others need an ONNX graph with an output `logits`.
     """
     if reason := _tei_refuses(subject):
-        return "refused", reason, EXPORT if not subject.is_adapter else MERGE
+        return "refused", reason, MERGE if subject.is_adapter else _export(subject)
     if len(subject.labels) == 1:
         return "scores", "sigmoid of the one label", ""
     said = "softmax over all labels: they sum to 1, whatever problem_type says"
@@ -138,7 +137,7 @@ def vllm(subject: Subject) -> Answer:
     if not subject.config or not _has_weights(subject):
         return "refused", "no safetensors", "publish model.safetensors too"
     if subject.is_ours:
-        return "refused", "no architecture of this name, and no layer called classifier or score", EXPORT
+        return "refused", "no architecture of this name, and no layer called classifier or score", _export(subject)
     verdict, said, advice = _by_problem_type(subject)
     if verdict == "scores":
         said += ", in recent versions; older ones apply softmax"
@@ -155,14 +154,14 @@ def transformers_js(subject: Subject) -> Answer:
     own = [name for name in subject.onnx_files if name.startswith("onnx/")]
     if not own:
         said = "no graph in onnx/" + (", where it looks: others are elsewhere" if subject.onnx_files else "")
-        return "refused", said, "hf-multilabel export onnx, into the folder onnx/ of the repo"
+        return "refused", said, f"{_export(subject)}, into the folder onnx/ of the repo"
     if missing := [name for name in ("tokenizer.json", "tokenizer_config.json") if not subject.has(name)]:
         return "refused", f"no {missing[0]}", "save the fast tokenizer beside it"
     if subject.model_type not in JS_TYPES:
         said = f"its text-classification knows no model_type {subject.model_type!r}"
         return "refused", said, "use onnxruntime-web with tokenizer.json, or export plain before onnx"
     if not any(isinstance(graph, str) or "logits" in graph.outputs for graph in graphs(subject).values()):
-        return "refused", "no output called logits", "hf-multilabel export onnx"
+        return "refused", "no output called logits", _export(subject)
     verdict, said, advice = _by_problem_type(subject)
     if subject.config.get("problem_type") != MULTI_LABEL:
         alone = ", and of one label that is always 1" if len(subject.labels) == 1 else ""
@@ -174,14 +173,14 @@ def transformers_js(subject: Subject) -> Answer:
 def onnx_runtime(subject: Subject) -> Answer:
     """ONNX Runtime returns the graph's outputs as they are: nothing is added, nothing read beside the graph."""
     if not subject.onnx_files:
-        return "refused", "no ONNX graph", "hf-multilabel export onnx"
+        return "refused", "no ONNX graph", _export(subject)
     found = {name: graph for name, graph in graphs(subject).items() if isinstance(graph, Graph)}
     if not found:
         return "unknown", "the graph was not read", "download the repo and examine the folder"
     name, graph = next(iter(found.items()))
     outputs = ", ".join(graph.outputs)
     return {
-        "softmax": ("wrong", f"{outputs}, with softmax built in ({name})", "hf-multilabel export onnx"),
+        "softmax": ("wrong", f"{outputs}, with softmax built in ({name})", _export(subject)),
         "labels": ("right", f"{outputs}: label sets by the decision it was exported with ({name})", ""),
         "probabilities": ("scores", f"{outputs}: probabilities ({name})", _cut(subject)),
         "logits": ("scores", f"{outputs}: raw ({name})", f"apply sigmoid; {_cut(subject)}"),
@@ -213,7 +212,8 @@ def _by_problem_type(subject: Subject) -> Answer:
         calibrated = (subject.decision or {}).get("calibration") is not None
         said = "sigmoid of each label" + (", without the stored calibration" if calibrated else "")
         return "scores", said, _cut(subject, calibrated)
-    return "wrong", f"softmax over all labels: problem_type is {found!r}", _set_problem_type()
+    stated = f"problem_type is {found!r}" if found else "there is no problem_type"
+    return "wrong", f"softmax over all labels: {stated}", _set_problem_type()
 
 
 def _set_problem_type() -> str:
@@ -226,6 +226,12 @@ def _cut(subject: Subject, calibrated: bool = False) -> str:
     if calibrated:
         return "calibrate before you cut: stored cuts are for calibrated probabilities"
     return f"cut at decision.thresholds of {CONFIG}"
+
+
+def _export(subject: Subject) -> str:
+    if subject.is_ours:
+        return "hf-multilabel export onnx, or export plain where the head is linear"
+    return MERGE if subject.is_adapter else "export it with optimum-cli export onnx"
 
 
 def _has_weights(subject: Subject) -> bool:

@@ -31,7 +31,7 @@ def check_stored_decision(subject: Subject) -> Iterator[Symptom]:
     if decision is None:
         if subject.config:
             what = "no decision is stored: every consumer cuts where it likes, mostly at 0.5 for all labels"
-            fix = "fit thresholds on validation rows and publish them, or train with hf-multilabel"
+            fix = "fit one with hf-multilabel tune" if subject.is_ours else "fit and publish thresholds"
             yield note("decision.missing", CONFIG, what, fix)
         return
     faults = list(_find_faults(decision, subject.labels))

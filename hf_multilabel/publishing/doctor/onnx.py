@@ -146,10 +146,10 @@ def check_onnx(subject: Subject) -> Iterator[Symptom]:
         yield from _check_external(subject, name, graph)
         if graph.kind == "softmax":
             what = f"expected logits or sigmoid, found softmax before {listed(list(graph.outputs))}: the labels compete"
-            yield error("onnx.softmax", name, what, "export it again with hf-multilabel export onnx")
+            yield error("onnx.softmax", name, what, "export the logits; for our models: hf-multilabel export onnx")
         elif graph.kind == "logits":
             what = f"expected probabilities or label sets among the outputs, found {listed(list(graph.outputs))} only"
-            fix = "apply sigmoid and the thresholds yourself, or export it with hf-multilabel export onnx"
+            fix = "apply sigmoid and thresholds yourself; hf-multilabel export onnx builds both in"
             yield warning("onnx.outputs", name, what, fix)
         else:
             yield ok("onnx.outputs", name, f"gives {listed(list(graph.outputs))}")

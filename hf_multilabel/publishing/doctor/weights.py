@@ -71,13 +71,12 @@ def _check_head(subject: Subject) -> Iterator[Symptom]:
     if subject.head is None:
         if not all(subject.has(name) for name in subject.weight_files):
             return  # it may lie in what was not read
-        if classifies:
-            what = f"expected a classification head, found none among {len(subject.tensors):,} tensors"
-            fix = "save the whole fine-tuned model: until then the head is random after loading"
-            yield error("weights.no_head", subject.weight_files[0], what, fix)
+        what = f"expected a classification head, found none among {len(subject.tensors):,} tensors"
+        fix = "save the whole fine-tuned model: until then the head is random after loading"
+        if classifies or (subject.architectures and not subject.config.get("auto_map")):
+            yield error("weights.no_head", subject.weight_files[0], f"{what} of {subject.kind}", fix)
         else:
-            what = "expected an output layer that is named classifier, score or head.output, found none"
-            yield warning("weights.no_head", subject.weight_files[0], what, "check that it is a classifier")
+            yield warning("weights.no_head", subject.weight_files[0], f"{what} that has a usual name", fix)
         return
     name, info = subject.head
     rows, labels = info.shape[0], len(subject.labels)

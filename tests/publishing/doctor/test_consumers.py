@@ -236,3 +236,10 @@ def test_an_adapter_without_its_head_is_random_after_loading(stock: Path, tmp_pa
     found = next(symptom for symptom in examine(str(tmp_path / "adapter")).symptoms if symptom.code == "adapter.head")
     assert found.severity == "error"
     assert "modules_to_save" in found.fix
+
+
+def test_an_encoder_is_no_classifier(tiny_backbone_folder: Path) -> None:
+    assert outlook(tiny_backbone_folder, TEXTS) == ("wrong", "a random head: weights.no_head")
+    running = [pipeline("text-classification", model=str(tiny_backbone_folder), device="cpu") for _ in range(2)]
+    first, second = (run(TEXT)[0]["score"] for run in running)
+    assert first != second
