@@ -88,6 +88,8 @@ class LocalFiles:
                 path = here / name
                 target = path.resolve()
                 inside = any(target.is_relative_to(home) for home in homes)
+                if not path.is_symlink() and not path.is_file():
+                    continue  # a pipe or socket: reading it could wait for ever
                 if not path.is_symlink() or (inside and path.is_file()):
                     info = FileInfo(path.stat().st_size)
                 else:
@@ -96,9 +98,15 @@ class LocalFiles:
 
     def read(self, name: str, length: int, start: int = 0) -> bytes:
         """At most `length` bytes of a file from `start` on."""
-        with (self.folder / name).open("rb") as file:
-            file.seek(start)
-            return file.read(length)
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except OSError as error:
+            what = f"expected a readable file, found {type(error).__name__}: {error.strerror}"
+            raise EnvironmentFault(
+                Finding("P405", f"{self.name}/{name}", what, "mend its rights or the disk")
+            ) from error
 
     def digest(self, name: str) -> str | None:
         """SHA-256 of a file."""

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer, pipeline
 
 from hf_multilabel.publishing.doctor.consumers import CONSUMERS, VERDICTS
 from hf_multilabel.publishing.doctor.examination import examine
+from tests.publishing.doctor.breaks import edit, keep_rows, remove, rename, tensors
 from tests.publishing.doctor.conftest import NAMES, write_graph
-from tests.publishing.doctor.test_checks import edit, keep_rows, remove, rename, tensors
 
 TEXT = "shares rise as the minister resigns"
 TEXTS, OURS = 'pipeline("text-classification")', 'pipeline("multi-label-classification")'

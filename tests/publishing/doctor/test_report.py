@@ -12,8 +12,8 @@ import pytest
 from hf_multilabel import cli, default_decision, hash_labels
 from hf_multilabel.publishing.doctor.examination import examine
 from hf_multilabel.publishing.doctor.report import to_json
+from tests.publishing.doctor.breaks import edit, rename
 from tests.publishing.doctor.conftest import NAMES
-from tests.publishing.doctor.test_checks import edit, rename
 
 
 @pytest.fixture(autouse=True)
