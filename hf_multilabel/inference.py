@@ -29,6 +29,7 @@ from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.metrics import evaluate_outcome
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.evaluation.top_outcome import TopOutcome
+from hf_multilabel.publishing.reach import is_cached_only
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities, default_decision, probabilities
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 from hf_multilabel.training.scoring import score_split
@@ -161,11 +162,13 @@ class FinishedModel:
                     "check the path; runs lie under runs/",
                 )
             )
+        where = {
+            "revision": revision or "main",
+            "local_files_only": not folder.exists() and is_cached_only(str(name), revision),
+        }
         try:
-            model = MultiLabelForSequenceClassification.from_pretrained(
-                str(name), revision=revision or "main", dtype=torch.float32
-            )
-            tokenizer = AutoTokenizer.from_pretrained(str(name), revision=revision or "main", trust_remote_code=False)
+            model = MultiLabelForSequenceClassification.from_pretrained(str(name), dtype=torch.float32, **where)
+            tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False, **where)
         except (OSError, RuntimeError, SafetensorError) as error:
             raise EnvironmentFault(
                 Finding(
@@ -194,7 +197,9 @@ class FinishedModel:
             EnvironmentFault: If the Hub can't be reached.
         """
         try:
-            path = Path(self.name) / name if Path(self.name).is_dir() else Path(hf_hub_download(self.name, name))
+            path = Path(self.name) / name
+            if not Path(self.name).is_dir():
+                path = Path(hf_hub_download(self.name, name, local_files_only=is_cached_only(self.name)))
         except EntryNotFoundError:
             path = Path(self.name) / name
         except (OSError, HTTPError) as error:

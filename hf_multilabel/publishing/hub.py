@@ -105,15 +105,42 @@ def push_bundle(
     Cost: Reads the bundle twice; uploads what the repo does not hold yet.
     """
     target = Target(repo_id, revision, private, create_pr, tag)
+    return push_files(Path(folder), target, commit_message, token=token).url
+
+
+def push_files(
+    folder: Path,
+    target: Target,
+    message: str | None = None,
+    *,
+    token: str | None = None,
+    beside: Mapping[str, Path] | None = None,
+    folders: Iterable[str] = (),
+) -> Pushed:
+    """Push a bundle and perhaps files beside it, which its manifest does not list, in the same commit.
+
+    Args:
+        folder: As for `push_bundle`.
+        target: Where it goes.
+        message: First line of the commit; None: one with the main metrics.
+        token: None takes HF_TOKEN or the saved login.
+        beside: Path in the repo to file.
+        folders: Folders of the repo that hold nothing else afterwards.
+
+    Raises:
+        InputError: As `push_bundle`.
+        EnvironmentFault: As `push_bundle`.
+    """
     target.check()
-    contents = bundle_contents(Path(folder), repo_id)
+    contents = bundle_contents(folder, target.repo_id)
+    contents |= {name: Content(path) for name, path in (beside or {}).items()}
     if token is None:
-        check_login(repo_id)
-    delivery = Delivery(Path(folder), target, token)
+        check_login(target.repo_id)
+    delivery = Delivery(folder, target, token)
     delivery.open_repo()
     start = delivery.look()
-    stale = delivery.find_stale(start, contents)
-    return delivery.deliver(contents, start, stale, commit_message or describe_scores(Path(folder))).url
+    stale = delivery.find_stale(start, contents, folders)
+    return delivery.deliver(contents, start, stale, message or describe_scores(folder))
 
 
 def bundle_contents(folder: Path, repo_id: str) -> dict[str, Content]:

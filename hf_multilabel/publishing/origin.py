@@ -73,7 +73,7 @@ def download_bundle(repo_id: str, folder: Path, *, revision: str | None = None, 
     try:
         commit = hub.attempt(lambda: api.repo_info(repo_id, revision=revision).sha)
     except InputError as error:
-        what = f"expected a model on the Hub that may be read, found none ({error.findings[0].what})"
+        what = f"expected a folder here or a model on the Hub that may be read, found neither: {error.findings[0].what}"
         raise InputError(Finding("P310", repo_id, what, "check name, revision and login")) from error
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
