@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HTTPError
+from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError
 from safetensors import SafetensorError
 from scipy.sparse import csr_matrix
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -162,10 +162,10 @@ class FinishedModel:
                     "check the path; runs lie under runs/",
                 )
             )
-        where = {
-            "revision": revision or "main",
-            "local_files_only": not folder.exists() and is_cached_only(str(name), revision),
-        }
+        cached = not folder.exists() and is_cached_only(str(name), revision)
+        if cached:
+            note(f"the Hub does not answer; {name} is read from the cache")
+        where = {"revision": revision or "main", "local_files_only": cached}
         try:
             model = MultiLabelForSequenceClassification.from_pretrained(str(name), dtype=torch.float32, **where)
             tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False, **where)
@@ -200,7 +200,7 @@ class FinishedModel:
             path = Path(self.name) / name
             if not Path(self.name).is_dir():
                 path = Path(hf_hub_download(self.name, name, local_files_only=is_cached_only(self.name)))
-        except EntryNotFoundError:
+        except RemoteEntryNotFoundError:
             path = Path(self.name) / name
         except (OSError, HTTPError) as error:
             found = f"expected to fetch {name}, found {type(error).__name__}"

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_multilabel import remote_code
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
@@ -105,7 +105,7 @@ def fetch_files(api: HfApi, hub: Attempts, repo_id: str, commit: str, folder: Pa
     try:
         hub.attempt(lambda: fetch(MANIFEST))
     except (InputError, EnvironmentFault) as error:
-        if not isinstance(error.__cause__, EntryNotFoundError):
+        if not isinstance(error.__cause__, RemoteEntryNotFoundError):
             raise
         what = f"expected a model pushed by hf-multilabel, found no {MANIFEST}"
         raise InputError(Finding("P311", repo_id, what, "give another name or revision")) from error

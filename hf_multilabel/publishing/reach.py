@@ -7,7 +7,6 @@ import time
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError, HTTPError, OfflineModeIsEnabled
 
-from hf_multilabel.console import note
 from hf_multilabel.errors import EnvironmentFault, Finding
 from hf_multilabel.publishing.attempts import RETRIED, describe, status_of
 
@@ -34,7 +33,6 @@ def is_cached_only(repo_id: str, revision: str | None = None) -> bool:
     if error is None:
         return False
     if isinstance(try_to_load_from_cache(repo_id, FILE, revision=revision or "main"), str):
-        note(f"the Hub does not answer; {repo_id} is read from the cache")
         return True
     found = f"expected a folder of this name or an answer of the Hub, found neither: {describe(error)}"
     raise EnvironmentFault(Finding("C103", repo_id, found, "check the name, the path and the connection"))
