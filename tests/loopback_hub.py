@@ -101,6 +101,8 @@ class Handler(BaseHTTPRequestHandler):
 
     hub: LoopbackHub
     protocol_version = "HTTP/1.1"
+    # headers and body are two packets: the second would wait 40 ms for the first one's receipt
+    disable_nagle_algorithm = True
 
     def serve(self) -> None:
         address = urlsplit(self.path)

@@ -184,7 +184,7 @@ def adapter(repo, revision, backbone, texts):
     model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=True)
     model.backbone = AutoModel.from_pretrained(backbone, add_pooling_layer=False)
     adapted = PeftModel.from_pretrained(model, repo, subfolder="adapter", revision=revision).eval()
-    inputs = AutoTokenizer.from_pretrained(repo, **where)(texts, padding=True, return_tensors="pt")
+    inputs = AutoTokenizer.from_pretrained(repo, **where)(texts, truncation=True, padding=True, return_tensors="pt")
     return {"logits": adapted(**inputs).logits.tolist(), "merged": merged(**inputs).logits.tolist()}
 
 for line in sys.stdin:
