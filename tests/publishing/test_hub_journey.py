@@ -30,12 +30,9 @@ from tests.test_workflow import QUICK, quick_recipe
 
 pytestmark = pytest.mark.hub
 
-SAVES = (
-    "training.save_strategy=steps",
-    "training.save_steps=2",
-    "training.eval_strategy=steps",
-    "training.eval_steps=2",
-)
+EVALUATED = ["training.eval_strategy=steps", "training.eval_steps=2"]
+SAVES = ["training.save_strategy=steps", "training.save_steps=2"]
+LIMITED = ["data.max_rows={train: 96, validation: 48, test: 48}"]
 REWRITTEN = {"config.json", "metrics.json", "README.md", MANIFEST}
 
 
@@ -189,13 +186,14 @@ def test_a_training_with_adapters_pushes_plain_models_and_survives_a_hub_that_fa
     assert str(tmp_path) not in early.files["adapter/adapter_config.json"].data.decode()
     loaded = stranger.ask("load", repo="user/adapted", revision=final.oid, texts=texts, max_length=max_length)
     assert loaded["decided"] == predictions.tolist()
+    short = [text[:80] for text in texts[:4]]
     for commit in (early, final):
         found = stranger.ask(
             "adapter",
             repo="user/adapted",
             revision=commit.oid,
             backbone=str(tiny_backbone_folder),
-            texts=[text[:80] for text in texts[:4]],
+            texts=short,
         )
         torch.testing.assert_close(torch.tensor(found["logits"]), torch.tensor(found["merged"]), atol=1e-4, rtol=0)
 
@@ -207,13 +205,8 @@ def test_a_save_is_left_out_while_a_push_is_on_its_way_and_training_is_the_same(
     record_proofs(monkeypatch, [])
     hub.delay_s = 1.0
     hub.fail("POST /api/repos/create", "slow")
-    settings = (
-        "hub.repo_id=user/busy-run",
-        "hub.strategy=all_checkpoints",
-        "training.save_steps=2",
-        "hub.revision=dev",
-    )
-    train(quick_recipe(tiny_backbone_folder, tmp_path / "run", *SAVES, *settings))
+    settings = ("hub.repo_id=user/busy-run", "hub.strategy=all_checkpoints", "hub.revision=dev")
+    train(evaluated_recipe(tiny_backbone_folder, tmp_path / "run", *settings))
     branches = hub.repos["user/busy-run"].branches
     assert [commit.message for commit in branches["dev"]][1] == "Training in progress, step 2"
     assert len(branches["dev"]) == 3
