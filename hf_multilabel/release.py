@@ -19,11 +19,13 @@ from hf_multilabel.inference import judge
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import HEADLINE, CardFacts, number, pretty, render_card
 from hf_multilabel.publishing.hub import Target, push_bundle
+from hf_multilabel.publishing.last_checkpoint import fetch_last_checkpoint
 from hf_multilabel.publishing.proof import prove_bundle
 from hf_multilabel.publishing.reproduction import score_texts
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.remote_code.decision_multilabel import decide, default_decision
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
+from hf_multilabel.runs import open_run
 from hf_multilabel.training.pushing import Described, PushSaves
 
 PROOF_ROWS = 64
@@ -163,6 +165,21 @@ def push_saves(
 
     target = Target(hub.repo_id, hub.revision, hub.private)
     return PushSaves(target, hub.strategy, describe, merge, backbone.hub_id)
+
+
+def resume_elsewhere(recipe: Recipe, folder: Path, sources: Mapping[str, str]) -> None:
+    """Fetch what a run of this recipe pushed last, if none is here: its folder may have been on another machine.
+
+    Raises:
+        InputError: If the Hub holds no checkpoint of this recipe.
+        EnvironmentFault: If it fails repeatedly.
+    """
+    hub = recipe.hub
+    if hub.repo_id is None or hub.strategy != "checkpoint" or folder.exists():
+        return
+    found = fetch_last_checkpoint(hub.repo_id, folder, recipe.dump(), hub.revision)
+    open_run(folder, recipe.sha256, sources, resume=True)
+    note(f"resuming from {hub.repo_id}: {found.name}")
 
 
 def saved_facts(

@@ -35,7 +35,8 @@ from hf_multilabel.publishing.bundle import (
 )
 from hf_multilabel.publishing.card import CardFacts
 from hf_multilabel.publishing.card_sections import replace_decision
-from hf_multilabel.publishing.decision_push import push_decision
+from hf_multilabel.publishing.decision_push import is_branch, push_decision
+from hf_multilabel.publishing.hub import Delivery, Target
 from hf_multilabel.publishing.origin import Origin, download_bundle, foreign_code
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.reading import read_file
@@ -164,8 +165,12 @@ def tune_hub_model(
         EnvironmentFault: Likewise; the folder stays.
     """
     folder = Path(folder)
+    branch = is_branch(Delivery(folder, Target(repo_id)), revision)
     if push:
         check_login(repo_id)
+        if not branch:
+            what = f"expected a branch to push the decision to, found {revision!r}, which is none"
+            raise InputError(Finding("P313", repo_id, what, "leave out --push, then push the folder to a branch"))
     note(f"downloading {repo_id} to {folder}")
     origin = download_bundle(repo_id, folder, revision=revision)
     try:
@@ -178,8 +183,8 @@ def tune_hub_model(
     if push:
         note(f"pushed: {push_decision(folder, repo_id, revision=revision)}")
     else:
-        branch = f" --revision {revision}" if revision else ""
-        note(f"push it alone with: hf-multilabel push {folder} {repo_id} --only decision{branch}")
+        where = f" --revision {revision}" if revision and branch else ""
+        note(f"push it alone with: hf-multilabel push {folder} {repo_id} --only decision{where}")
     return decision
 
 
@@ -191,7 +196,7 @@ def check_code(repo_id: str, folder: Path, origin: Origin) -> None:
     """
     if others := foreign_code(folder):
         what = f"expected the code of this version of hf-multilabel, found another {', '.join(others[:5])}"
-        fix = f"read it at commit {origin.commit[:12]}, then give --revision {origin.commit[:12]} --trust-remote-code"
+        fix = f"read it at that commit, then give --revision {origin.commit} --trust-remote-code"
         raise InputError(Finding("C117", repo_id, what, fix))
 
 

@@ -51,7 +51,7 @@ from hf_multilabel.losses.weights import weights_table
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.loading import blame
-from hf_multilabel.release import publish, push_saves
+from hf_multilabel.release import publish, push_saves, resume_elsewhere
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 from hf_multilabel.remote_code.windows_multilabel import count_windows
 from hf_multilabel.runs import check_folder, open_run
@@ -100,6 +100,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     if args.device.type == "cpu":
         share_cores(args.cpu_threads)
     folder = Path(args.output_dir)
+    if resume:
+        on_main(resume_elsewhere, recipe, folder, sources(recipe))
     on_main(check_folder, folder, recipe.sha256, resume, overwrite)
     if recipe.hub.repo_id:
         check_login(recipe.hub.repo_id)

@@ -10,7 +10,7 @@ from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import CARD, MANIFEST
 from hf_multilabel.publishing.card_sections import carry_decision
-from hf_multilabel.publishing.hub import Delivery, Target, bundle_contents, describe_scores
+from hf_multilabel.publishing.hub import REFS, Delivery, Target, bundle_contents, describe_scores
 from hf_multilabel.publishing.origin import read_origin, write_origin
 from hf_multilabel.publishing.remote import Content, Held, fetch_json, fetch_text, find_changes, find_stale
 
@@ -61,26 +61,36 @@ def push_decision(
     delivery = Delivery(folder, target, token)
     if not delivery.hub.attempt(lambda: delivery.api.repo_exists(repo_id)):
         raise InputError(other_model(folder, repo_id, "no such repo that may be read"))
+    if not is_branch(delivery, revision):
+        what = f"expected a branch or a pull request to push to, found {revision!r}, which is none"
+        raise InputError(Finding("P313", repo_id, what, "leave the revision out to push to main"))
     held = delivery.look()
     check_origin(delivery, folder, held)
     contents = check_same_model(delivery, contents, folder, held)
     message = commit_message or describe_scores(folder).replace("Upload multi-label model", "New decision", 1)
     pushed = delivery.deliver(contents, held, set(), message)
     origin = read_origin(folder)
-    if origin is not None and origin.repo_id == repo_id and origin.revision == revision and not create_pr:
+    if origin is not None and origin.repo_id == repo_id and not create_pr:
         write_origin(folder, replace(origin, commit=pushed.commit))
     return pushed.url
+
+
+def is_branch(delivery: Delivery, revision: str | None) -> bool:
+    """Whether commits can go there: a tag or a commit does not move."""
+    if revision in (None, "main") or revision.startswith(REFS):
+        return True
+    refs = delivery.hub.attempt(lambda: delivery.api.list_repo_refs(delivery.repo_id))
+    return revision in {branch.name for branch in refs.branches}
 
 
 def check_origin(delivery: Delivery, folder: Path, held: Held) -> None:
     """Refuse to put a decision over a commit that whoever tuned it has not seen.
 
     Raises:
-        EnvironmentFault: If the branch the folder was downloaded from has moved.
+        EnvironmentFault: If the newest commit is not the one the folder was downloaded from.
     """
     origin = read_origin(folder)
-    same = origin is not None and (origin.repo_id, origin.revision) == (delivery.repo_id, delivery.revision)
-    if origin is None or not same or origin.commit == held.commit:
+    if origin is None or origin.repo_id != delivery.repo_id or origin.commit == held.commit:
         return
     what = f"expected {origin.repo_id} as it was downloaded ({origin.commit[:12]}), found {held.commit[:12]}"
     fix = f"look at that commit, then `hf-multilabel tune {origin.repo_id}` into a new folder"

@@ -28,14 +28,13 @@ from hf_multilabel.console import note
 from hf_multilabel.errors import EnvironmentFault, Finding
 from hf_multilabel.publishing.bundle import CARD, MANIFEST, describe, dump_manifest, label_names, link
 from hf_multilabel.publishing.hub import Target, push_files
+from hf_multilabel.publishing.last_checkpoint import LAST, TRAINER_STATE
 from hf_multilabel.training.adapters import CONFIG, adapter_files
 
 # The Trainer's names.
 STRATEGIES = ("end", "every_save", "checkpoint", "all_checkpoints")
 RESUMABLE = frozenset({"checkpoint", "all_checkpoints"})
-LAST = "last-checkpoint"
 STAGED = ".pushing-"
-TRAINER_STATE = "trainer_state.json"
 # What a checkpoint holds beside the model. The arguments are neither needed to go on nor fit to be shown: they name
 # folders of this machine; peft's card does too.
 STATE = ("*.pt", "*.pth", "*.bin", TRAINER_STATE, "adapter_*", CARD)

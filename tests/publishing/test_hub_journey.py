@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 from typer.testing import CliRunner
 
@@ -24,7 +25,7 @@ from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceC
 from hf_multilabel.training.pushing import PushSaves
 from hf_multilabel.tuning import tune, tune_hub_model
 from hf_multilabel.workflow import train
-from tests.loopback_hub import Blob, LoopbackHub
+from tests.loopback_hub import Blob, LoopbackHub, Repo
 from tests.publishing.conftest import Pusher, Stranger
 from tests.test_workflow import QUICK, quick_recipe
 
@@ -216,6 +217,31 @@ def test_a_save_is_left_out_while_a_push_is_on_its_way_and_training_is_the_same(
     assert weights[0] == weights[1]
 
 
+def test_a_run_goes_on_elsewhere_from_its_last_checkpoint(
+    hub: LoopbackHub, pusher: Pusher, journey: Journey, tiny_backbone_folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    record_proofs(monkeypatch, [])
+    push_in_turn(monkeypatch)
+    settings = ("hub.private=true", "hub.tag=v1.0", "hub.strategy=checkpoint")
+    repo = hub.repos["user/journey"]
+    # as if it had been interrupted after its first save
+    monkeypatch.setitem(hub.repos, "user/journey", Repo(private=True, branches={"main": repo.branches["main"][:2]}))
+    recipe = evaluated_recipe(tiny_backbone_folder, tmp_path / "run", "hub.repo_id=user/journey", *settings)
+    train(recipe, resume=True)
+    messages = [commit.message for commit in hub.repos["user/journey"].branches["main"]]
+    assert messages[2] == "Training in progress, step 4"
+    assert len(messages) == 4
+    expected, found = (load_file(folder / "model.safetensors") for folder in (journey.folder, tmp_path / "run"))
+    torch.testing.assert_close(found, expected)
+    other = evaluated_recipe(
+        tiny_backbone_folder, tmp_path / "x", "hub.repo_id=user/journey", *settings, "training.seed=7"
+    )
+    with pytest.raises(InputError, match=r"P312 *.*found one of another recipe.yaml"):
+        train(other, resume=True)
+    assert not (tmp_path / "x").exists()
+
+
 def tune_pushed(journey: Journey, pusher: Pusher, repo_id: str, folder: Path, **arguments: object) -> dict:
     pusher.push(journey.folder, repo_id)
     return tune_hub_model(repo_id, "recipes/data/quickstart", LIMITED, folder=folder, **arguments)
@@ -240,6 +266,8 @@ def test_a_model_of_the_hub_is_tuned_and_only_its_decision_goes_back(
     tune(str(tmp_path / "tuned"), "recipes/data/quickstart", LIMITED, objective="macro_f1")
     answer = pusher.push(tmp_path / "tuned", "user/tuned", only="decision")
     assert (answer["exit_code"], "P304" in answer["message"]) == (3, True)
+    answer = pusher.push(tmp_path / "tuned", "user/tuned", only="decision", revision=after.oid)
+    assert (answer["exit_code"], "P313" in answer["message"]) == (2, True)
     assert repo.at("main").message == "polish"
     # the run's own folder may: what was written into the card stays
     tuned = Path(shutil.copytree(journey.folder, tmp_path / "own"))
