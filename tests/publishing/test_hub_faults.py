@@ -108,6 +108,33 @@ def test_a_hundred_faulted_pushes(hub: LoopbackHub, pusher: Pusher, bundles: lis
     assert_whole(repo.at("main"))
 
 
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_every_fault_on_every_endpoint_is_survived_once(
+    endpoint: str, hub: LoopbackHub, pusher: Pusher, bundles: list[Path]
+) -> None:
+    hub.delay_s = 0.001
+    hub.repos.pop(NAME, None)
+    hub.large_files.clear()
+    pusher.push(bundles[0], NAME)
+    repo, met = hub.repos[NAME], 0
+    for number, (kind, late) in enumerate([(kind, late) for kind in KINDS for late in (False, True)]):
+        commits = len(repo.branches["main"])
+        hub.large_files.clear()  # so that the weights are uploaded again
+        hub.fail(endpoint, kind, late=late, retry_after=2 if kind == 429 else None)
+        (bundles[1 - number % 2] / CARD).write_text(f"# {kind} {late}\n")
+        answer = pusher.push(bundles[1 - number % 2], NAME, tag=f"{kind}-{late}")
+        met += hub.faults[-1].times == 0
+        if kind != 412:
+            assert "url" in answer, (kind, late, answer)
+        if "url" in answer:
+            assert repo.at(f"{kind}-{late}").oid == repo.at("main").oid
+            assert len(repo.branches["main"]) == commits + 1
+        assert_whole(repo.at("main"))
+        hub.faults.clear()
+        pusher.push(bundles[1 - number % 2], NAME)
+    assert met == 2 * len(KINDS)
+
+
 def interfering(hub: LoopbackHub, name: str) -> object:
     """Somebody else commits a file, just before our commit arrives."""
 

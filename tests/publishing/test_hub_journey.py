@@ -34,6 +34,7 @@ pytestmark = pytest.mark.hub
 EVALUATED = ["training.eval_strategy=steps", "training.eval_steps=2"]
 SAVES = ["training.save_strategy=steps", "training.save_steps=2"]
 LIMITED = ["data.max_rows={train: 96, validation: 48, test: 48}"]
+LOGGERS = ("huggingface_hub", "httpx2", "transformers", "hf_multilabel")
 REWRITTEN = {"config.json", "metrics.json", "README.md", MANIFEST}
 
 
@@ -85,11 +86,15 @@ def journey(hub: LoopbackHub, tiny_backbone_folder: Path, tmp_path_factory: pyte
         Pusher(hub, home, patch)
         push_in_turn(patch)
         record_proofs(patch, found.proofs)
-        logging.getLogger().addHandler(handler)
+        for name in LOGGERS:
+            logging.getLogger(name).addHandler(handler)
+            patch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+            logging.getLogger(name).manager._clear_cache()
         settings = ("hub.repo_id=user/journey", "hub.private=true", "hub.tag=v1.0", "hub.strategy=checkpoint")
         hub.fail("POST /api/models/user/journey/commit/main", 503)
         train(evaluated_recipe(tiny_backbone_folder, found.folder, *settings))
-        logging.getLogger().removeHandler(handler)
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(handler)
     return found
 
 
