@@ -14,7 +14,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_multilabel import remote_code
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
-from hf_multilabel.publishing.attempts import Attempts
+from hf_multilabel.publishing.attempts import Attempts, describe
 from hf_multilabel.publishing.bundle import MANIFEST, verify_bundle
 
 # Beside the bundle and no part of it, so it is never pushed.
@@ -73,7 +73,8 @@ def download_bundle(repo_id: str, folder: Path, *, revision: str | None = None, 
     try:
         commit = hub.attempt(lambda: api.repo_info(repo_id, revision=revision).sha)
     except InputError as error:
-        what = f"expected a folder here or a model on the Hub that may be read, found neither: {error.findings[0].what}"
+        said = describe(error.__cause__ or error)
+        what = f"expected a folder here or a model on the Hub that may be read, found neither: {said}"
         raise InputError(Finding("P310", repo_id, what, "check name, revision and login")) from error
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -310,7 +310,7 @@ def test_code_of_strangers_is_not_run_and_refused_downloads_go(
     with pytest.raises(InputError, match=r"C117.* found another modeling_multilabel.py; fix: read it at"):
         tune_pushed(journey, pusher, "user/foreign", tmp_path / "foreign")
     assert list(tmp_path.glob("*foreign*")) == []
-    with pytest.raises(InputError, match=r"P310 user/not-there: expected a folder here or a model on the Hub"):
+    with pytest.raises(InputError, match=r"P310\] user/not-there: expected a folder here or a model on the Hub"):
         tune_hub_model("user/not-there", folder=tmp_path / "not-there")
     hub.fail("(GET|HEAD) /user/foreign/resolve/.*/model.safetensors", 503, times=99)
     with pytest.raises(EnvironmentFault, match="P303"):
@@ -334,7 +334,19 @@ def test_commands_push_with_tag_branch_and_pull_request(
     assert wrong.exit_code == 2
     tuned = str(tmp_path / "tuned")
     done = run.invoke(
-        app, ["tune", repo_id, "recipes/data/quickstart", *LIMITED, "--output", tuned, "--revision", "v1"]
+        app,
+        [
+            "tune",
+            repo_id,
+            "recipes/data/quickstart",
+            *LIMITED,
+            "--output",
+            tuned,
+            "--revision",
+            "v1",
+            "--objective",
+            "micro_f1",
+        ],
     )
     assert done.exit_code == 0, done.output
     assert run.invoke(app, ["push", tuned, repo_id, "--only", "decision", "--create-pr"]).exit_code == 0
@@ -352,7 +364,7 @@ def test_a_silent_hub_is_noticed_in_seconds_and_the_cache_still_serves(
     hub.fail(".* /user/", "reset", times=999)
     asked = len(hub.requests)
     assert list(FinishedModel.load("user/silent").predict(texts)) == expected
-    with pytest.raises(EnvironmentFault, match=r"C103 user/never: expected a folder of this name or an answer"):
+    with pytest.raises(EnvironmentFault, match=r"C103\] user/never: expected a folder of this name or an answer"):
         FinishedModel.load("user/never")
     assert len(hub.requests) - asked <= 4
     assert sum(pusher.waits) <= 2
