@@ -47,8 +47,12 @@ _LATER = {
     "load_backbone": "hf_multilabel.backbones",
     "load_data": "hf_multilabel.data.loading",
     "load_recipe": "hf_multilabel.recipe",
+    "push_bundle": "hf_multilabel.publishing.hub",
+    "push_decision": "hf_multilabel.publishing.decision_push",
     "tokenize": "hf_multilabel.data.batching",
     "train": "hf_multilabel.workflow",
+    "tune": "hf_multilabel.tuning",
+    "tune_hub_model": "hf_multilabel.tuning",
 }
 
 __all__ = [

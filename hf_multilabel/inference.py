@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HTTPError
+from huggingface_hub.errors import HTTPError, RemoteEntryNotFoundError
 from safetensors import SafetensorError
 from scipy.sparse import csr_matrix
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -29,6 +29,7 @@ from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.metrics import evaluate_outcome
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.evaluation.top_outcome import TopOutcome
+from hf_multilabel.publishing.reach import is_cached_only
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities, default_decision, probabilities
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 from hf_multilabel.training.scoring import score_split
@@ -161,11 +162,13 @@ class FinishedModel:
                     "check the path; runs lie under runs/",
                 )
             )
+        cached = not folder.exists() and is_cached_only(str(name), revision)
+        if cached:
+            note(f"the Hub does not answer; {name} is read from the cache")
+        where = {"revision": revision or "main", "local_files_only": cached}
         try:
-            model = MultiLabelForSequenceClassification.from_pretrained(
-                str(name), revision=revision or "main", dtype=torch.float32
-            )
-            tokenizer = AutoTokenizer.from_pretrained(str(name), revision=revision or "main", trust_remote_code=False)
+            model = MultiLabelForSequenceClassification.from_pretrained(str(name), dtype=torch.float32, **where)
+            tokenizer = AutoTokenizer.from_pretrained(str(name), trust_remote_code=False, **where)
         except (OSError, RuntimeError, SafetensorError) as error:
             raise EnvironmentFault(
                 Finding(
@@ -194,8 +197,10 @@ class FinishedModel:
             EnvironmentFault: If the Hub can't be reached.
         """
         try:
-            path = Path(self.name) / name if Path(self.name).is_dir() else Path(hf_hub_download(self.name, name))
-        except EntryNotFoundError:
+            path = Path(self.name) / name
+            if not Path(self.name).is_dir():
+                path = Path(hf_hub_download(self.name, name, local_files_only=is_cached_only(self.name)))
+        except RemoteEntryNotFoundError:
             path = Path(self.name) / name
         except (OSError, HTTPError) as error:
             found = f"expected to fetch {name}, found {type(error).__name__}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.metrics import label_table
 from hf_multilabel.inference import judge
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
-from hf_multilabel.publishing.card import CardFacts, render_card
-from hf_multilabel.publishing.hub import push_bundle
+from hf_multilabel.publishing.card import HEADLINE, CardFacts, number, pretty, render_card
+from hf_multilabel.publishing.hub import Target, push_bundle
+from hf_multilabel.publishing.last_checkpoint import fetch_last_checkpoint
 from hf_multilabel.publishing.proof import prove_bundle
 from hf_multilabel.publishing.reproduction import score_texts
 from hf_multilabel.recipe import Recipe
-from hf_multilabel.remote_code.decision_multilabel import decide
+from hf_multilabel.remote_code.decision_multilabel import decide, default_decision
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
+from hf_multilabel.runs import open_run
+from hf_multilabel.training.pushing import Described, PushSaves
 
 PROOF_ROWS = 64
 
@@ -60,6 +63,8 @@ def publish(
             recipe.hub.repo_id,
             private=recipe.hub.private,
             revision=recipe.hub.revision,
+            create_pr=recipe.hub.create_pr,
+            tag=recipe.hub.tag,
             commit_message=recipe.hub.commit_message,
         )
         note(f"pushed: {url}")
@@ -132,3 +137,72 @@ def shown_path(path: str) -> str:
     """A path as others may read it: relative to the working folder, or only its name."""
     found = Path(path)
     return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else found.name
+
+
+def push_saves(
+    recipe: Recipe,
+    labels: Sequence[str],
+    backbone: Backbone,
+    merge: Callable[[Path], MultiLabelForSequenceClassification] | None,
+) -> PushSaves | None:
+    """What pushes each save of a run, as `hub.strategy` says; None if only its end is pushed.
+
+    Args:
+        recipe: The run's.
+        labels: Label names by id.
+        backbone: What is fine-tuned.
+        merge: As for `PushSaves`.
+    """
+    hub = recipe.hub
+    if hub.repo_id is None or hub.strategy == "end":
+        return None
+
+    def describe(metrics: Mapping[str, float], progress: str) -> Described:
+        card = render_card(saved_facts(recipe, labels, backbone, metrics, progress))
+        stored = {"validation": {"fixed": dict(metrics)}} if metrics else {}
+        files = {"recipe.yaml": recipe.dump(), "metrics.json": json.dumps(stored, indent=1) + "\n"}
+        return Described(card, files)
+
+    target = Target(hub.repo_id, hub.revision, hub.private)
+    return PushSaves(target, hub.strategy, describe, merge, backbone.hub_id)
+
+
+def resume_elsewhere(recipe: Recipe, folder: Path, sources: Mapping[str, str]) -> None:
+    """Fetch what a run of this recipe pushed last, if none is here: its folder may have been on another machine.
+
+    Raises:
+        InputError: If the Hub holds no checkpoint of this recipe.
+        EnvironmentFault: If it fails repeatedly.
+    """
+    hub = recipe.hub
+    if hub.repo_id is None or hub.strategy != "checkpoint" or folder.exists():
+        return
+    found = fetch_last_checkpoint(hub.repo_id, folder, recipe.dump(), hub.revision)
+    open_run(folder, recipe.sha256, sources, resume=True)
+    note(f"resuming from {hub.repo_id}: {found.name}")
+
+
+def saved_facts(
+    recipe: Recipe, labels: Sequence[str], backbone: Backbone, metrics: Mapping[str, float], progress: str
+) -> CardFacts:
+    """What the card says of a model whose training goes on: how to use it, and that it is not finished."""
+    hub = recipe.hub
+    scores = ", ".join(f"{pretty(name)} {number(metrics[name])}" for name in HEADLINE if name in metrics)
+    measured = f" The last evaluation on the validation rows, at 0.5: {scores}." if scores else ""
+    return CardFacts(
+        name=str(hub.repo_id).split("/")[-1],
+        labels=labels,
+        metrics={},
+        decision=default_decision(),
+        max_length=recipe.data.max_length,
+        repo_id=hub.repo_id,
+        base_model=backbone.hub_id,
+        dataset=Path(recipe.data.source).name,
+        dataset_id=hub.datasets[0] if hub.datasets else None,
+        license=hub.license,
+        languages=[hub.language] if isinstance(hub.language, str) else hub.language or [],
+        examples=hub.examples,
+        tags=hub.tags,
+        recipe=recipe.dump(),
+        limits=[f"This model is still being trained: {progress}. Its thresholds are fitted at the end.{measured}"],
+    )

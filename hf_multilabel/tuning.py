@@ -25,6 +25,7 @@ from hf_multilabel.errors import Finding, InputError, MultiLabelError
 from hf_multilabel.evaluation.metrics import label_table
 from hf_multilabel.inference import FinishedModel, judge, measure
 from hf_multilabel.measurement import check_split, load_rows
+from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import (
     CARD,
     MANIFEST,
@@ -34,6 +35,9 @@ from hf_multilabel.publishing.bundle import (
 )
 from hf_multilabel.publishing.card import CardFacts
 from hf_multilabel.publishing.card_sections import replace_decision
+from hf_multilabel.publishing.decision_push import is_branch, push_decision
+from hf_multilabel.publishing.hub import Delivery, Target
+from hf_multilabel.publishing.origin import Origin, download_bundle, foreign_code
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.reading import read_file
 from hf_multilabel.release import prove_and_publish
@@ -127,6 +131,80 @@ def tune(
     return decision
 
 
+def tune_hub_model(
+    repo_id: str,
+    source: str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    folder: str | Path,
+    revision: str | None = None,
+    push: bool = False,
+    trust_remote_code: bool = False,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Download a model from the Hub, tune it there, and push its new decision alone or say how.
+
+    The proof of a tuned model runs the code that ships with it: code that is not this package's own needs
+    `trust_remote_code`.
+
+    Args:
+        repo_id: OWNER/NAME.
+        source: As for `tune`, as are `overrides` and `settings`.
+        overrides: See there.
+        folder: Where to; must not be there yet, and goes again if the input is refused.
+        revision: Branch, tag or commit; None: main.
+        push: Push the decision to the branch it came from.
+        trust_remote_code: You have read the code of the repo at this revision.
+        **settings: See there.
+
+    Returns:
+        The new decision.
+
+    Raises:
+        InputError: As `tune`, `download_bundle` and `push_decision`.
+        EnvironmentFault: Likewise; the folder stays.
+    """
+    folder = Path(folder)
+    branch = is_branch(Delivery(folder, Target(repo_id)), revision)
+    if push:
+        check_login(repo_id)
+        if not branch:
+            what = f"expected a branch to push the decision to, found {revision!r}, which is none"
+            raise InputError(Finding("P313", repo_id, what, "leave out --push, then push the folder to a branch"))
+    note(f"downloading {repo_id} to {folder}")
+    origin = download_bundle(repo_id, folder, revision=revision)
+    try:
+        if not trust_remote_code:
+            check_code(repo_id, folder, origin)
+        decision = tune(str(folder), source, overrides, **settings)
+    except InputError:
+        shutil.rmtree(folder)
+        raise
+    if push:
+        note(f"pushed: {push_decision(folder, repo_id, revision=revision)}")
+    else:
+        where = f" --revision {revision}" if revision and branch else ""
+        note(f"push it alone with: hf-multilabel push {folder} {repo_id} --only decision{where}")
+    return decision
+
+
+def check_code(repo_id: str, folder: Path, origin: Origin) -> None:
+    """Refuse to run code from the Hub that is not this package's own.
+
+    Raises:
+        InputError: If a file differs.
+    """
+    if others := foreign_code(folder):
+        what = f"expected the code of this version of hf-multilabel, found another {', '.join(others[:5])}"
+        fix = f"read it at that commit, then give --revision {origin.commit} --trust-remote-code"
+        raise InputError(Finding("C117", repo_id, what, fix))
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether a name can only be one of the Hub: no such path is here, and it has the form OWNER/NAME."""
+    return not Path(model).exists() and model.count("/") == 1 and not model.startswith((".", "/", "~"))
+
+
 def prepare(model: str, source: str | None, overrides: Sequence[str], split: str, batch_size: int) -> Task:
     """Model, settings and rows, checked; writes nothing but what an interrupted run left unfinished.
 
@@ -166,9 +244,9 @@ def bundle_folder(model: str) -> Path:
         EnvironmentFault: If it is damaged.
     """
     folder = Path(model)
-    if not folder.exists() and model.count("/") == 1 and not model.startswith((".", "/", "~")):
+    if is_hub_id(model):
         what = "expected the folder of a finished run, found none"
-        raise InputError(Finding("C114", model, what, f"download it: `hf download {model} --local-dir FOLDER`"))
+        raise InputError(Finding("C114", model, what, "if it is on the Hub, call tune_hub_model"))
     if (folder / MANIFEST).is_file():
         finish_interrupted(folder)
     verify_bundle(folder)

@@ -14,6 +14,7 @@ import logging
 import platform
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -47,10 +48,10 @@ from hf_multilabel.folds import (
 from hf_multilabel.inference import measure
 from hf_multilabel.losses.registry import WeightedLoss, build_loss
 from hf_multilabel.losses.weights import weights_table
-from hf_multilabel.publishing.hub import check_login
+from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.loading import blame
-from hf_multilabel.release import publish
+from hf_multilabel.release import publish, push_saves, resume_elsewhere
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 from hf_multilabel.remote_code.windows_multilabel import count_windows
 from hf_multilabel.runs import check_folder, open_run
@@ -99,6 +100,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     if args.device.type == "cpu":
         share_cores(args.cpu_threads)
     folder = Path(args.output_dir)
+    if resume:
+        on_main(resume_elsewhere, recipe, folder, sources(recipe))
     on_main(check_folder, folder, recipe.sha256, resume, overwrite)
     if recipe.hub.repo_id:
         check_login(recipe.hub.repo_id)
@@ -116,6 +119,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     model = new_model(recipe, backbone, data, args.seed)
     data.statistics |= describe_windows(model, tokens)
     trainer = make_trainer(recipe, args, model, backbone, data, tokens)
+    if pusher := push_saves(recipe, data.labels.names, backbone, merger(recipe, backbone, data, args.seed)):
+        trainer.add_callback(pusher)
     on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
     seconds = fit(recipe, trainer, data, resume)
     model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
@@ -319,14 +324,23 @@ def saved_weights(
     trained, adapter = folder / TRAINED, {}
     trainer.save_model(str(trained))
     trainer.accelerator.wait_for_everyone()
-    if recipe.peft.method:
-        model = load_merged(new_model(recipe, backbone, data, trainer.args.seed), trained)
+    if merge := merger(recipe, backbone, data, trainer.args.seed):
+        model = merge(trained)
         adapter = adapter_files(trained, backbone.hub_id)
     else:
         model = MultiLabelForSequenceClassification.from_pretrained(trained, dtype=torch.float32)
     trainer.accelerator.wait_for_everyone()
     on_main(shutil.rmtree, trained)
     return model, adapter
+
+
+def merger(
+    recipe: Recipe, backbone: Backbone, data: MultiLabelData, seed: int
+) -> Callable[[Path], MultiLabelForSequenceClassification] | None:
+    """Of a folder with adapters, the plain model; None where the recipe trains none."""
+    if not recipe.peft.method:
+        return None
+    return lambda folder: load_merged(new_model(recipe, backbone, data, seed), folder)
 
 
 def hold_out(

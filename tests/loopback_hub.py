@@ -1,8 +1,9 @@
 """A small Hugging Face Hub on a loopback port: the real client talks to it, and tests tell it to fail.
 
-It keeps model repositories in memory: branches of commits, each commit a dict of path to `Blob`. `fail` makes chosen
-requests answer with an error, before or after their work is done; `before_commit` runs just before a commit is applied;
-`requests` records everything that was asked.
+It keeps model repositories in memory: branches of commits, each commit a dict of path to `Blob`; tags; pull requests,
+which are branches `refs/pr/N`. `fail` makes chosen requests go wrong, before or after their work is done: with an error
+status, a connection that is reset or ends, a body that is cut short, or slowly. `before_commit` runs just before a
+commit is applied. `requests` records what was asked, `traffic` every byte of it but the login.
 """
 
 from __future__ import annotations
@@ -12,86 +13,21 @@ import hashlib
 import json
 import os
 import re
+import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.loopback_repos import NOT_FOUND, Blob, Commit, Fault, Refused, Repo, reference
+
+__all__ = ["Blob", "Commit", "LoopbackHub", "Repo"]
+
 LFS_MARKS = (".safetensors", ".bin", ".onnx")
-NOT_FOUND = {"repo": "RepoNotFound", "revision": "RevisionNotFound", "entry": "EntryNotFound"}
-
-
-class Refused(Exception):
-    """An answer other than 2xx: status, message and the Hub's error code."""
-
-    def __init__(self, status: int, message: str, code: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.code = status, message, code
-
-
-@dataclass(frozen=True)
-class Blob:
-    """One file of one commit."""
-
-    data: bytes
-    lfs: bool = False
-
-    @property
-    def oid(self) -> str:
-        """SHA-256 for a large file, the Git blob id for a small one, as the client compares them."""
-        if self.lfs:
-            return hashlib.sha256(self.data).hexdigest()
-        return hashlib.sha1(b"blob %d\0" % len(self.data) + self.data).hexdigest()
-
-
-@dataclass(frozen=True)
-class Commit:
-    """One commit: its id, message, parent and all files."""
-
-    oid: str
-    message: str
-    parent: str | None
-    files: dict[str, Blob]
-
-
-@dataclass
-class Repo:
-    """One model repository: branches are lists of commits, oldest first."""
-
-    private: bool = False
-    branches: dict[str, list[Commit]] = field(default_factory=dict)
-
-    def commit(self, message: str, files: dict[str, Blob], branch: str = "main") -> Commit:
-        history = self.branches.setdefault(branch, [])
-        parent = history[-1].oid if history else None
-        oid = hashlib.sha1(os.urandom(20)).hexdigest()
-        history.append(Commit(oid, message, parent, files))
-        return history[-1]
-
-    def at(self, revision: str) -> Commit:
-        if revision in self.branches:
-            return self.branches[revision][-1]
-        for history in self.branches.values():
-            for commit in history:
-                if commit.oid.startswith(revision) and len(revision) >= 7:
-                    return commit
-        raise Refused(404, f"Invalid rev id: {revision}", NOT_FOUND["revision"])
-
-
-@dataclass
-class Fault:
-    """The next `times` requests whose `METHOD path` matches `pattern` answer `status` (0: the connection is cut).
-
-    With `late` the work is done first, and only the client doesn't hear of it.
-    """
-
-    pattern: str
-    status: int
-    times: int
-    late: bool
 
 
 class LoopbackHub:
@@ -104,10 +40,13 @@ class LoopbackHub:
     """
 
     def __init__(self, token: str = "hf_loopbackcanary") -> None:
-        self.token = token
+        self.token, self.stranger = token, f"{token}stranger"
+        self.users = {f"Bearer {self.token}": "user", f"Bearer {self.stranger}": "stranger"}
         self.repos: dict[str, Repo] = {}
         self.large_files: dict[str, bytes] = {}
         self.requests: list[str] = []
+        self.traffic: list[bytes] = []
+        self.delay_s = 0.2
         self.faults: list[Fault] = []
         self.before_commit: Callable[[Repo], None] | None = None
         self.lock = threading.RLock()
@@ -129,8 +68,15 @@ class LoopbackHub:
         chosen |= {"HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"} | ({"HF_TOKEN": token} if token else {})
         return kept | chosen | extra
 
-    def fail(self, pattern: str, status: int = 503, times: int = 1, late: bool = False) -> None:
-        self.faults.append(Fault(pattern, status, times, late))
+    def fail(
+        self,
+        pattern: str,
+        status: int | str = 503,
+        times: int = 1,
+        late: bool = False,
+        retry_after: int | None = None,
+    ) -> None:
+        self.faults.append(Fault(pattern, status, times, late, retry_after))
 
     def asked(self, pattern: str) -> int:
         """How many requests matched `pattern`."""
@@ -155,16 +101,22 @@ class Handler(BaseHTTPRequestHandler):
 
     hub: LoopbackHub
     protocol_version = "HTTP/1.1"
+    # headers and body are two packets: the second would wait 40 ms for the first one's receipt
+    disable_nagle_algorithm = True
 
     def serve(self) -> None:
         address = urlsplit(self.path)
         self.query = parse_qs(address.query)
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or self.read_chunks()
         request = f"{self.command} {address.path}"
+        headers = "".join(
+            f"{name}: {value}\n" for name, value in self.headers.items() if name.lower() != "authorization"
+        )
         self.hub.requests.append(request)
+        self.hub.traffic.append(f"{self.command} {self.path}\n{headers}\n".encode() + self.body)
         self.fault = self.hub.next_fault(request)
         try:
-            if self.fault is None or self.fault.late:
+            if self.fault is None or self.fault.works:
                 self.dispatch(request)
             else:
                 self.answer({})
@@ -172,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Message": refusal.message} | ({"X-Error-Code": refusal.code} if refusal.code else {})
             self.answer({"error": refusal.message}, refusal.status, headers)
 
-    do_GET = do_HEAD = do_POST = do_PUT = serve
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = serve
 
     def dispatch(self, request: str) -> None:
         for pattern, name in ROUTES:
@@ -193,36 +145,69 @@ class Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def answer(self, content: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        if self.fault:
-            status, headers, content = self.fault.status, {}, {"error": "told to fail"}
-        if status == 0:
-            self.close_connection = True
+        fault = self.fault.status if self.fault else None
+        if isinstance(fault, int):
+            after = self.fault.retry_after
+            headers = {} if after is None else {"Retry-After": str(after)}
+            status, content = fault, {"error": "told to fail"}
+        if status == 0 or fault == "reset":
+            self.hang_up(reset=fault == "reset")
             return
+        if fault == "slow":
+            time.sleep(self.hub.delay_s)
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(data))} | (headers or {})).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(data)
+            self.wfile.write(data[: len(data) // 2] if fault == "short" else data)
+        if fault == "short":
+            self.hang_up(reset=False)
+
+    def hang_up(self, reset: bool) -> None:
+        """End the connection, with a TCP reset or in good order."""
+        self.close_connection = True
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
     def log_message(self, *_: object) -> None:
         """Silence the access log; `LoopbackHub.requests` keeps it."""
 
-    def needs_login(self) -> None:
-        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+    @property
+    def user(self) -> str | None:
+        """Who asks; None: nobody knows."""
+        return self.hub.users.get(self.headers.get("Authorization", ""))
+
+    def needs_login(self) -> str:
+        if self.user is None:
             raise Refused(401, "Invalid username or password.")
+        return self.user
 
     def readable(self, name: str) -> Repo:
+        """A repo; of a private one a stranger hears that it is not there, and who is not logged in that he is not."""
         repo = self.hub.repo(name)
-        if repo.private:
-            self.needs_login()
+        if repo.private and self.user is None:
+            raise Refused(401, "Invalid username or password.", NOT_FOUND["repo"])
+        if repo.private and self.user != name.split("/")[0]:
+            raise Refused(404, "Repository not found", NOT_FOUND["repo"])
+        return repo
+
+    def writable(self, name: str) -> Repo:
+        self.needs_login()
+        repo = self.readable(name)
+        if self.user != name.split("/")[0]:
+            raise Refused(403, f"You don't have the rights to write to {name}")
         return repo
 
     def create(self) -> None:
-        self.needs_login()
+        user = self.needs_login()
         asked = json.loads(self.body)
-        name = f"{asked.get('organization') or 'user'}/{asked['name']}"
+        owner = asked.get("organization") or user
+        name = f"{owner}/{asked['name']}"
+        if owner != user:
+            raise Refused(403, f'You don\'t have the rights to create a model under the namespace "{owner}"')
         known = name in self.hub.repos
         if not known:
             repo = self.hub.repos[name] = Repo(
@@ -233,16 +218,41 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(answer | ({"error": "You already created this model repo"} if known else {}), 409 if known else 200)
 
     def branch(self, name: str, branch: str) -> None:
-        self.needs_login()
-        repo = self.hub.repo(name)
+        repo = self.writable(name)
         if branch in repo.branches:
             raise Refused(409, "Reference already exists")
         repo.branches[branch] = list(repo.branches["main"])
         self.answer({})
 
+    def tag(self, name: str, revision: str) -> None:
+        repo, tag = self.writable(name), json.loads(self.body)["tag"]
+        if tag in repo.tags:
+            raise Refused(409, "Tag reference exists already")
+        repo.tags[tag] = repo.at(revision).oid
+        self.answer({})
+
+    def untag(self, name: str, tag: str) -> None:
+        repo = self.writable(name)
+        if repo.tags.pop(tag, None) is None:
+            raise Refused(404, f"Invalid rev id: {tag}", NOT_FOUND["revision"])
+        self.answer({})
+
+    def refs(self, name: str) -> None:
+        repo = self.readable(name)
+        heads = {branch: commits[-1].oid for branch, commits in repo.branches.items()}
+        requests = {ref: oid for ref, oid in heads.items() if ref.startswith("refs/pr/")}
+        found = {
+            "branches": [reference(f"refs/heads/{ref}", oid) for ref, oid in heads.items() if ref not in requests],
+            "tags": [reference(f"refs/tags/{tag}", oid) for tag, oid in repo.tags.items()],
+            "converts": [],
+        }
+        if "include_prs" in self.query:
+            found["pullRequests"] = [reference(ref, oid) for ref, oid in requests.items()]
+        self.answer(found)
+
     def preupload(self, name: str, revision: str) -> None:
         self.needs_login()
-        present = self.hub.repo(name).at(revision).files
+        present = self.readable(name).at(revision).files
         files = []
         for asked in json.loads(self.body)["files"]:
             mode = "lfs" if asked["path"].endswith(LFS_MARKS) else "regular"
@@ -273,20 +283,28 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({})
 
     def commit(self, name: str, revision: str) -> None:
+        requested = "create_pr" in self.query
         self.needs_login()
-        repo = self.hub.repo(name)
+        repo = self.readable(name) if requested else self.writable(name)
         if self.hub.before_commit:
             self.hub.before_commit(repo)
         lines = [json.loads(line) for line in self.body.splitlines()]
         header, parent = lines[0]["value"], repo.at(revision)
-        if header.get("parentCommit") not in (None, parent.oid):
+        if requested:
+            parent = repo.at(header.get("parentCommit") or revision)
+            number = 1 + sum(branch.startswith("refs/pr/") for branch in repo.branches)
+            revision = f"refs/pr/{number}"
+        elif header.get("parentCommit") not in (None, parent.oid):
             raise Refused(412, "A commit has happened since. Please refresh and try again.")
         files = dict(parent.files)
         for line in lines[1:]:
             self.apply(line["key"], line["value"], files)
+        if requested:
+            repo.branches[revision] = [parent]
         commit = repo.commit(header["summary"], files, revision)
         address = f"{self.hub.url}/{name}/commit/{commit.oid}"
-        self.answer({"success": True, "commitOid": commit.oid, "commitUrl": address, "pullRequestUrl": None})
+        asked = f"{self.hub.url}/{name}/discussions/{revision.rpartition('/')[2]}" if requested else None
+        self.answer({"success": True, "commitOid": commit.oid, "commitUrl": address, "pullRequestUrl": asked})
 
     def apply(self, key: str, value: dict[str, Any], files: dict[str, Blob]) -> None:
         if key == "file":
@@ -296,7 +314,8 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refused(400, f"{value['path']}: large file not uploaded")
             files[value["path"]] = Blob(self.hub.large_files[value["oid"]], lfs=True)
         elif key == "deletedFile":
-            del files[value["path"]]
+            if files.pop(value["path"], None) is None:
+                raise Refused(404, "A file with this name doesn't exist", NOT_FOUND["entry"])
         else:
             raise Refused(400, f"unknown operation {key}")
 
@@ -325,14 +344,18 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit.oid, "ETag": f'"{blob.oid}"'}
         if blob.lfs:
             headers |= {"X-Linked-Etag": f'"{blob.oid}"', "X-Linked-Size": str(len(blob.data))}
-        self.answer(blob.data, headers=headers)
+        data, status = blob.data, 200
+        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):  # a download that goes on
+            start = int(match.group(1))
+            data, status = data[start:], 206
+            headers["Content-Range"] = f"bytes {start}-{len(blob.data) - 1}/{len(blob.data)}"
+        self.answer(data, status, headers)
 
     def validate(self) -> None:
         self.answer({"errors": [], "warnings": []})
 
     def whoami(self) -> None:
-        self.needs_login()
-        self.answer({"type": "user", "name": "user", "auth": {"accessToken": {"role": "write"}}})
+        self.answer({"type": "user", "name": self.needs_login(), "auth": {"accessToken": {"role": "write"}}})
 
 
 NAME = "([^/]+/[^/]+)"
@@ -341,6 +364,9 @@ ROUTES = (
     ("POST /api/validate-yaml", "validate"),
     ("GET /api/whoami-v2", "whoami"),
     (f"POST /api/models/{NAME}/branch/([^/]+)", "branch"),
+    (f"POST /api/models/{NAME}/tag/([^/]+)", "tag"),
+    (f"DELETE /api/models/{NAME}/tag/([^/]+)", "untag"),
+    (f"GET /api/models/{NAME}/refs", "refs"),
     (f"POST /api/models/{NAME}/preupload/([^/]+)", "preupload"),
     (f"POST /api/models/{NAME}/commit/([^/]+)", "commit"),
     (f"GET /api/models/{NAME}/tree/([^/]+)(?:/(.+))?", "tree"),

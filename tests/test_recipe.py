@@ -142,6 +142,15 @@ WRONG_VALUES = [
     ("evaluation: {k: [0]}", r"evaluation.k\[0\]: expected a whole number >= 1, found 0"),
     ("evaluation: {k: []}", r"evaluation.k: expected a list of a whole number >= 1"),
     ("hub: {repo_id: a//b}", r"hub.repo_id: expected OWNER/NAME"),
+    (
+        "hub: {strategy: every_step}",
+        r"hub.strategy: expected one of end, every_save, checkpoint, all_checkpoints, found",
+    ),
+    ("hub: {strategy: every_save}", r"hub.strategy: expected end without repo_id, found 'every_save'"),
+    ("hub: {repo_id: a/b, create_pr: true, tag: v1}", r"hub.tag: expected null beside create_pr, found 'v1'"),
+    ("hub: {repo_id: a/b, create_pr: true, revision: dev}", r"hub.revision: expected null beside create_pr"),
+    ("hub: {repo_id: a/b, create_pr: true, strategy: checkpoint}", r"hub.strategy: expected end beside create_pr"),
+    ("training: {hub_strategy: end}", r"hub_strategy.*fix: write hub.repo_id and hub.strategy"),
     ("hub: {private: 1}", r"hub.private: expected true or false, found 1"),
     ("hub: {revision: 1234567}", r'hub.revision: expected text or null, found 1234567; fix: quote it: "1234567"'),
 ]

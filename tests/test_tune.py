@@ -169,8 +169,8 @@ def test_bad_input_is_refused_and_nothing_is_written(run: Path, tmp_path: Path, 
     assert tree(run) == before
 
 
-def test_a_hub_id_is_told_to_be_downloaded() -> None:
-    with pytest.raises(InputError, match=r"C114.*hf download me/model"):
+def test_a_hub_id_is_no_folder() -> None:
+    with pytest.raises(InputError, match=r"C114\] me/model: .*tune_hub_model"):
         tune("me/model")
 
 

@@ -264,7 +264,7 @@ def test_what_a_recipe_gets_wrong_costs_nothing(
     override: str, match: str, tiny_backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr("hf_multilabel.publishing.hub.get_token", lambda: None)
+    monkeypatch.setattr("hf_multilabel.publishing.attempts.get_token", lambda: None)
     (tmp_path / ".run.json").write_text('{"recipe_sha256": "of another run"}')
     (tmp_path / "checkpoint-4").mkdir()
     (tmp_path / "checkpoint-4" / "weights").write_text("hours of work")

@@ -12,13 +12,30 @@ def push(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     repo_id: Annotated[str, typer.Argument(help="OWNER/NAME on the Hub.")],
     private: Annotated[bool, typer.Option("--private", help="Create the repo as a private one.")] = False,
-    revision: Annotated[str | None, typer.Option(help="Branch to push to.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to, created if it is not there.")] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Open a pull request instead of moving the branch.")
+    ] = False,
+    tag: Annotated[
+        str | None, typer.Option(help="Name the commit so, for instance v1.0; a name that is taken stays where it is.")
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(help="decision: only what tune changed; refused if the Hub holds another model.", metavar="PART"),
+    ] = None,
     message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
 ) -> None:
     """Push a finished run to the Hub in one commit; the token comes from HF_TOKEN or `hf auth login`.
 
-    Example: [bold]hf-multilabel push runs/toxic me/toxic-comments --private[/bold]
+    Example: [bold]hf-multilabel push runs/toxic me/toxic-comments --private --tag v1.0[/bold]
     """
+    from hf_multilabel.publishing.decision_push import push_decision
     from hf_multilabel.publishing.hub import push_bundle
 
-    typer.echo(push_bundle(folder, repo_id, private=private, revision=revision, commit_message=message))
+    if only not in (None, "decision"):
+        raise typer.BadParameter(f"expected decision, found {only!r}", param_hint="--only")
+    where = {"revision": revision, "create_pr": create_pr, "tag": tag, "commit_message": message}
+    if only:
+        typer.echo(push_decision(folder, repo_id, **where))
+    else:
+        typer.echo(push_bundle(folder, repo_id, private=private, **where))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, sort_arguments
+from hf_multilabel.cli.app import BatchSize, Model, sort_arguments
 
 
 def tune(
-    model: Annotated[str, typer.Argument(help="A run's folder, for instance runs/quickstart.")],
+    model: Model,
     data: Annotated[
         str | None,
         typer.Argument(help="Rows it was not trained on: a file, folder or Hub dataset; without it the run's own."),
@@ -28,13 +29,34 @@ def tune(
         str, typer.Option(help="Which rows of DATA: validation, or train of other data. A single file is used whole.")
     ] = "validation",
     batch_size: BatchSize = 32,
+    output: Annotated[
+        Path | None, typer.Option(help="Of a model on the Hub: the folder to download it to; default runs/NAME.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of a model on the Hub: branch, tag or commit.")] = None,
+    push: Annotated[
+        bool, typer.Option("--push", help="Of a model on the Hub: push the new decision, and nothing else, back.")
+    ] = False,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option("--trust-remote-code", help="Run the code of the repo though it is not this version's: read it."),
+    ] = False,
 ) -> None:
     """Fit the decision of a finished model again, without training, and rewrite only that: weights stay as they are.
 
     Settings that are not given are those of the model's recipe. Results in metrics.json and the card are measured
-    again. Example: [bold]hf-multilabel tune runs/toxic labelled.csv --objective micro_f1[/bold]
+    again. Examples: [bold]hf-multilabel tune runs/toxic labelled.csv --objective micro_f1[/bold],
+    [bold]hf-multilabel tune me/toxic labelled.csv --push[/bold]
     """
+    from hf_multilabel.tuning import is_hub_id, tune_hub_model
     from hf_multilabel.tuning import tune as tune_model
 
     overrides, data = sort_arguments(data, overrides)
-    tune_model(model, data, overrides, objective=objective, split=split, batch_size=batch_size)
+    settings = {"objective": objective, "split": split, "batch_size": batch_size}
+    if is_hub_id(model):
+        folder = output or Path("runs", model.split("/")[1])
+        hub = {"folder": folder, "revision": revision, "push": push, "trust_remote_code": trust_remote_code}
+        tune_hub_model(model, data, overrides, **hub, **settings)
+        return
+    if output or revision or push:
+        raise typer.BadParameter("--output, --revision and --push are for a model on the Hub; this is a folder.")
+    tune_model(model, data, overrides, **settings)

@@ -137,7 +137,7 @@ def stage_changes(folder: str | Path, files: Mapping[str, str]) -> Path:
             if name in files:
                 _write(staging / name, files[name])
             else:
-                _link(folder / name, staging / name)
+                link(folder / name, staging / name)
         measured = {name: _measure(staging / name) for name in files}
         changed = {key: value for key, value in manifest.items() if key != "proof"}
         _write(staging / MANIFEST, dump_manifest(changed | {"files": manifest["files"] | measured}))
@@ -259,6 +259,16 @@ def label_names(config: Mapping[str, Any]) -> list[str]:
     return [name for _, name in sorted((int(number), name) for number, name in config["id2label"].items())]
 
 
+def link(path: Path, target: Path) -> None:
+    """Put a file into another folder, without a second copy of its content where the file system has hard links."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:
+        # a disk that is full refuses the copy too
+        shutil.copyfile(path, target)
+
+
 def _move_in(ready: Path, folder: Path) -> None:
     """Move all files, drop those only the older bundle had, and the manifest last. Can be repeated after any crash."""
     if listed := _listed(ready):
@@ -311,15 +321,6 @@ def _check_name(name: str) -> None:
 def _write(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-
-
-def _link(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:
-        # a file system without hard links; a disk that is full refuses the copy too
-        shutil.copyfile(path, target)
 
 
 def _flush(path: Path) -> None:

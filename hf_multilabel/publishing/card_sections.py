@@ -27,7 +27,11 @@ def replace_decision(card: str, facts: CardFacts) -> str:
         The card. A section that the card lacks comes where `render_card` has it, and one that says nothing now goes; a
         card with none of the sections was rewritten by hand and stays as it is.
     """
-    fresh = render_card(facts)
+    return carry_decision(card, render_card(facts))
+
+
+def carry_decision(card: str, fresh: str) -> str:
+    """A card with what another card of the same model says of its decision; as `replace_decision` otherwise."""
     old = split_sections(card)
     if not set(SECTIONS) & {title for title, _ in old}:
         return card

@@ -1,28 +1,70 @@
-"""Push a bundle to the Hub: one commit of exactly the manifest's files, on top of the commit that was seen, or none."""
+"""Push a bundle to the Hub: one commit that leaves exactly the manifest's files, on top of the commit seen, or none.
+
+what the repo holds -> what must change -> one commit that names its parent -> the tag on it
+"""
 
 from __future__ import annotations
 
 import json
-import re
-import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from huggingface_hub import CommitOperationAdd, HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import HfHubHTTPError
 
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
+from hf_multilabel.publishing.attempts import CONFLICT, Attempts, check_login, status_of
 from hf_multilabel.publishing.bundle import CARD, MANIFEST, verify_bundle
 from hf_multilabel.publishing.card import number, pretty, readdress_card
+from hf_multilabel.publishing.remote import Changes, Content, Held, find_changes, find_stale, look
 
-# The client tries each upload six times already, but neither the commit nor what comes before it.
-FIRST_WAIT_S, LAST_WAIT_S = 1.0, 4.0
-RETRIED = (408, 429, 500, 502, 503, 504)
-LOGIN = "set HF_TOKEN to a token with write access, or log in with `hf auth login`"
-TOKEN = re.compile(r"hf_\w{8,}")
+# References that are no branches: a pull request is one.
+REFS = "refs/"
 
-Answer = TypeVar("Answer")
+
+@dataclass(frozen=True)
+class Target:
+    """Where a push goes.
+
+    Args:
+        repo_id: OWNER/NAME.
+        revision: Branch, created from `main` if it is not there, or `refs/pr/N`; None is `main`.
+        private: Whether a repo created here is private.
+        create_pr: Open a pull request with the commit instead of moving the branch.
+        tag: Name the commit so; must be free, or on this very commit.
+    """
+
+    repo_id: str
+    revision: str | None = None
+    private: bool = False
+    create_pr: bool = False
+    tag: str | None = None
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            InputError: If a pull request is to be opened against a branch, or to be tagged.
+        """
+        wrong = "a tag" if self.tag else "a revision" if self.revision not in (None, "main") else None
+        if self.create_pr and wrong:
+            what = f"expected a pull request alone, found {wrong} beside it"
+            fix = "tag the commit when it is merged" if self.tag else "push to the branch itself, or leave it out"
+            raise InputError(Finding("P306", self.repo_id, what, fix))
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push led to.
+
+    Args:
+        url: Address of the commit, or of the pull request.
+        commit: Its id.
+    """
+
+    url: str
+    commit: str
 
 
 def push_bundle(
@@ -31,70 +73,89 @@ def push_bundle(
     *,
     private: bool = False,
     revision: str | None = None,
+    create_pr: bool = False,
+    tag: str | None = None,
     commit_message: str | None = None,
     token: str | None = None,
 ) -> str:
     """Push a finished run in one commit. Checkpoints, logs and whatever else lies in the folder stay here.
 
     The commit names the commit it builds on, so that the Hub refuses it if somebody else committed meanwhile. An
-    answer that was lost after the commit was made is noticed: the next try finds nothing left to change.
+    answer that was lost after the commit was made is noticed: the next try finds nothing left to change. Files that an
+    older bundle left in the repo go, all others stay.
 
     Args:
         folder: The run's folder; its manifest must verify.
         repo_id: OWNER/NAME; created if it is not there.
-        private: Whether a repo created here is private.
-        revision: Branch, created from `main` if it is not there; None is `main`.
+        private: As in `Target`, as are `revision`, `create_pr` and `tag`.
+        revision: See there.
+        create_pr: See there.
+        tag: See there.
         commit_message: First line of the commit; None: one with the main metrics.
         token: None takes HF_TOKEN or the saved login.
 
     Returns:
-        Address of the commit.
+        Address of the commit, or of the pull request.
 
     Raises:
-        InputError: If the folder holds no bundle, there is no login or it may not write there, or `repo_id` is none.
+        InputError: If the folder holds no bundle, there is no login or it may not write there, `repo_id` is none, or
+            the tag stands on another commit.
         EnvironmentFault: If the bundle is damaged, the Hub can't be reached or fails repeatedly, or the branch changed.
 
     Cost: Reads the bundle twice; uploads what the repo does not hold yet.
     """
-    folder = Path(folder)
-    names = [*verify_bundle(folder)["files"], MANIFEST]
-    message = commit_message or describe_scores(folder)
-    if token is None:
-        check_login(repo_id)
-    api = HfApi(token=token, library_name="hf_multilabel")
-    hub = Attempts(folder, repo_id)
-    created = hub.attempt(lambda: api.create_repo(repo_id, private=private, exist_ok=True))
-    repo_id = created.repo_id  # with the owner, if only a name was given
-    if revision not in (None, "main"):
-        hub.attempt(lambda: api.create_branch(repo_id, branch=revision, exist_ok=True))
-    # read once: a later try builds on the same commit, so it can never overwrite one it has not seen
-    parent = hub.attempt(lambda: api.repo_info(repo_id, revision=revision).sha)
-
-    def commit() -> str:
-        # the operations carry what the Hub held when they were sent, so each try needs new ones
-        operations = [CommitOperationAdd(name, content(folder, name, repo_id)) for name in names]
-        return api.create_commit(
-            repo_id, operations, commit_message=message, revision=revision, parent_commit=parent
-        ).commit_url
-
-    return hub.attempt(commit)
+    target = Target(repo_id, revision, private, create_pr, tag)
+    return push_files(Path(folder), target, commit_message, token=token).url
 
 
-def check_login(repo_id: str) -> None:
-    """Refuse a push that nobody is logged in for, before hours of training.
+def push_files(
+    folder: Path,
+    target: Target,
+    message: str | None = None,
+    *,
+    token: str | None = None,
+    beside: Mapping[str, Path] | None = None,
+    folders: Iterable[str] = (),
+) -> Pushed:
+    """Push a bundle and perhaps files beside it, which its manifest does not list, in the same commit.
+
+    Args:
+        folder: As for `push_bundle`.
+        target: Where it goes.
+        message: First line of the commit; None: one with the main metrics.
+        token: None takes HF_TOKEN or the saved login.
+        beside: Path in the repo to file.
+        folders: Folders of the repo that hold nothing else afterwards.
 
     Raises:
-        InputError: If there is neither HF_TOKEN nor a saved login.
+        InputError: As `push_bundle`.
+        EnvironmentFault: As `push_bundle`.
     """
-    if get_token() is None:
-        raise InputError(Finding("P301", repo_id, "expected a login to the Hub, found none", LOGIN))
+    target.check()
+    contents = bundle_contents(folder, target.repo_id)
+    contents |= {name: Content(path) for name, path in (beside or {}).items()}
+    if token is None:
+        check_login(target.repo_id)
+    delivery = Delivery(folder, target, token)
+    delivery.open_repo()
+    start = delivery.look()
+    stale = delivery.find_stale(start, contents, folders)
+    return delivery.deliver(contents, start, stale, message or describe_scores(folder))
 
 
-def content(folder: Path, name: str, repo_id: str) -> Path | bytes:
-    """A file of the bundle as it is pushed: the card's code lines name the repo, all else is the file itself."""
-    if name != CARD:
-        return folder / name
-    return readdress_card((folder / name).read_text(encoding="utf-8"), repo_id).encode("utf-8")
+def bundle_contents(folder: Path, repo_id: str) -> dict[str, Content]:
+    """The files of a bundle as they are pushed: the card's code lines name the repo, all else is as it is.
+
+    Raises:
+        InputError: As `verify_bundle`.
+        EnvironmentFault: As `verify_bundle`.
+    """
+    names = [*verify_bundle(folder)["files"], MANIFEST]
+    contents = {name: Content(folder / name) for name in names}
+    if CARD in contents:
+        card = readdress_card((folder / CARD).read_text(encoding="utf-8"), repo_id)
+        contents[CARD] = Content(card.encode("utf-8"))
+    return contents
 
 
 def describe_scores(folder: Path) -> str:
@@ -109,79 +170,146 @@ def describe_scores(folder: Path) -> str:
     return "Upload multi-label model"
 
 
-class Attempts:
-    """Calls of the client, repeated a few times where that can help, with its errors in our form.
+class Delivery:
+    """One push of some files to one target.
 
     Args:
         folder: The local copy, named in every error.
-        repo_id: Where it goes.
+        target: Where it goes.
+        token: None takes HF_TOKEN or the saved login.
     """
 
-    def __init__(self, folder: Path, repo_id: str) -> None:
-        self.folder, self.repo_id = folder, repo_id
+    def __init__(self, folder: Path, target: Target, token: str | None = None) -> None:
+        self.target, self.repo_id, self.revision = target, target.repo_id, target.revision
+        self.api = HfApi(token=token, library_name="hf_multilabel")
+        self.hub = Attempts(folder, target.repo_id)
 
-    def attempt(self, call: Callable[[], Answer]) -> Answer:
-        """What `call` returns, after at most four tries with waits of 1, 2 and 4 seconds.
+    def open_repo(self) -> None:
+        """Create repo and branch where they are not there."""
+        created = self.hub.attempt(
+            lambda: self.api.create_repo(self.repo_id, private=self.target.private, exist_ok=True)
+        )
+        self.repo_id = created.repo_id  # with the owner, if only a name was given
+        if self.revision not in (None, "main") and not self.revision.startswith(REFS):
+            self.hub.attempt(lambda: self.api.create_branch(self.repo_id, branch=self.revision, exist_ok=True))
+
+    def look(self) -> Held:
+        """What the target holds now."""
+        return self.hub.attempt(lambda: look(self.api, self.repo_id, self.revision))
+
+    def find_stale(self, held: Held, contents: Mapping[str, Content], folders: Iterable[str] = ()) -> set[str]:
+        """As `remote.find_stale`."""
+        return self.hub.attempt(lambda: find_stale(self.api, self.repo_id, held, contents, folders))
+
+    def deliver(self, contents: Mapping[str, Content], start: Held, stale: set[str], message: str) -> Pushed:
+        """Make the target hold these files, in one commit or none.
+
+        Args:
+            contents: Path in the repo to content.
+            start: The commit to build on, read once: no try overwrites one it has not seen.
+            stale: Paths that go.
+            message: First line of the commit.
 
         Raises:
             InputError: As `push_bundle`.
             EnvironmentFault: As `push_bundle`.
         """
-        wait = FIRST_WAIT_S
-        while True:
+        changes = find_changes(contents, start, stale)
+        self.check_tag(None if changes else start.commit)
+        done = self.pushed(start.commit)
+        if changes:
+            commit = self.request if self.target.create_pr else self.commit
+            done = commit(contents, start, stale, message)
+        self.set_tag(done.commit)
+        return done
+
+    def commit(self, contents: Mapping[str, Content], start: Held, stale: set[str], message: str) -> Pushed:
+        """Commit what must change on top of `start`."""
+
+        def send() -> Pushed:
+            held = look(self.api, self.repo_id, self.revision)
+            if not (changes := find_changes(contents, held, stale)):
+                return self.pushed(held.commit)  # a try whose answer was lost
+            if held.commit != start.commit:
+                raise self.hub.changed()
             try:
-                return call()
-            # the client turns a failed upload into a RuntimeError and an answer that is no JSON into a ValueError
-            except (HTTPError, OSError, RuntimeError, ValueError) as error:
-                if wait > LAST_WAIT_S or not _is_passing(error):
-                    raise self.explain(_cause(error)) from error
-            time.sleep(wait)
-            wait *= 2
+                return self.send(contents, changes, start, message)
+            except HfHubHTTPError as error:
+                if status_of(error) not in CONFLICT:
+                    raise
+                # a try that was answered with an error may have gone through after that
+                newest = look(self.api, self.repo_id, self.revision)
+                if find_changes(contents, newest, stale):
+                    raise
+                return self.pushed(newest.commit)
 
-    def explain(self, error: BaseException) -> InputError | EnvironmentFault:
-        """The error of ours that says what to do about one of the client's."""
-        where, said = str(self.folder), _message(error)
-        status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-        if isinstance(error, HFValidationError):
-            fix = "write OWNER/NAME with letters, digits, - _ . only"
-            return InputError(Finding("P305", self.repo_id, f"expected the name of a repo, found another: {said}", fix))
-        if status in (401, 403, 404):
-            what = f"expected a login that may write to {self.repo_id}, found {said}"
-            return InputError(Finding("P302", where, what, LOGIN))
-        if status in (409, 412):
-            what = f"expected {self.repo_id} as it was when the push began, found a newer commit"
-            return EnvironmentFault(Finding("P304", where, what, "look at that commit, then push the folder again"))
-        if isinstance(error, OfflineModeIsEnabled):
-            what, fix = "expected the Hub, found HF_HUB_OFFLINE set", "unset it"
-        elif _is_passing(error):
-            what, fix = f"expected the Hub to answer in one of four tries, found {said}", "wait"
-        else:
-            what, fix = f"expected the Hub to take the commit, found {said}", "mend that"
-        fix = f"the model is complete in {where}: {fix}, then `hf-multilabel push {where} {self.repo_id}`"
-        return EnvironmentFault(Finding("P303", where, what, fix))
+        return self.hub.attempt(send)
 
+    def request(self, contents: Mapping[str, Content], start: Held, stale: set[str], message: str) -> Pushed:
+        """Open a pull request on top of `start`; one that an earlier try opened unheard is found again."""
+        known = self.hub.attempt(self.pull_requests)
 
-def _message(error: BaseException) -> str:
-    """What the client said, on one line and without tokens."""
-    said = str(error)
-    if isinstance(error, HfHubHTTPError):
-        said = f"status {error.response.status_code} from {error.response.url} {error.server_message or ''}"
-    return TOKEN.sub("hf_***", " ".join(said.split())) or type(error).__name__
+        def send() -> Pushed:
+            for ref in self.pull_requests() - known:
+                held = look(self.api, self.repo_id, ref)
+                if not find_changes(contents, held, stale):
+                    url = f"{self.api.endpoint}/{self.repo_id}/discussions/{ref.rpartition('/')[2]}"
+                    return Pushed(url, held.commit)
+            return self.send(contents, find_changes(contents, start, stale), start, message)
 
+        return self.hub.attempt(send)
 
-def _cause(error: BaseException) -> BaseException:
-    """The Hub's own error, where the client wrapped it."""
-    while isinstance(error, RuntimeError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
+    def send(self, contents: Mapping[str, Content], changes: Changes, start: Held, message: str) -> Pushed:
+        """One try of the commit. The operations carry what the Hub held when they were sent, so each has new ones."""
+        made = self.api.create_commit(
+            self.repo_id,
+            [
+                *(CommitOperationAdd(name, contents[name].source) for name in changes.written),
+                *(CommitOperationDelete(name) for name in changes.deleted),
+            ],
+            commit_message=message,
+            revision=self.revision,
+            parent_commit=start.commit,
+            create_pr=self.target.create_pr,
+        )
+        return Pushed(made.pr_url or made.commit_url, made.oid)
 
+    def pushed(self, commit: str) -> Pushed:
+        """A commit that is there already."""
+        return Pushed(f"{self.api.endpoint}/{self.repo_id}/commit/{commit}", commit)
 
-def _is_passing(error: BaseException) -> bool:
-    """Whether the same call may succeed a moment later."""
-    error = _cause(error)
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in RETRIED
-    if isinstance(error, OfflineModeIsEnabled):
-        return False
-    # a JSON error: a gateway answered with its own page; any other ValueError is the client's refusal
-    return isinstance(error, (HTTPError, ConnectionError, TimeoutError)) or type(error).__name__ == "JSONDecodeError"
+    def pull_requests(self) -> set[str]:
+        """References of all pull requests of the repo."""
+        found = self.api.list_repo_refs(self.repo_id, include_pull_requests=True).pull_requests
+        return {request.ref for request in found or ()}
+
+    def check_tag(self, commit: str | None) -> None:
+        """Refuse a tag that stands on another commit, before anything is committed.
+
+        Args:
+            commit: The commit it may stand on; None: it must be free.
+        """
+        if self.target.tag is None:
+            return
+        refs = self.hub.attempt(lambda: self.api.list_repo_refs(self.repo_id))
+        found = next((tag.target_commit for tag in refs.tags if tag.name == self.target.tag), None)
+        if found not in (None, commit):
+            raise InputError(self.taken(found))
+
+    def set_tag(self, commit: str) -> None:
+        """Put the tag on the commit, once."""
+        tag = self.target.tag
+        if tag is None:
+            return
+        self.hub.attempt(lambda: self.api.create_tag(self.repo_id, tag=tag, revision=commit, exist_ok=True))
+        refs = self.hub.attempt(lambda: self.api.list_repo_refs(self.repo_id))
+        found = next((other.target_commit for other in refs.tags if other.name == tag), None)
+        if found != commit:
+            raise EnvironmentFault(self.taken(found))
+
+    def taken(self, commit: str | None) -> Finding:
+        """The tag stands elsewhere."""
+        tag = self.target.tag
+        what = f"expected the tag {tag} to be free, found it on commit {(commit or 'none')[:12]}"
+        fix = f"choose another tag, or give it up with `hf repos tag delete {self.repo_id} {tag}` and push again"
+        return Finding("P307", self.repo_id, what, fix)

@@ -64,6 +64,14 @@ class RecipeFile(Section):
         return self
 
     @model_validator(mode="after")
+    def _saves_are_pushed(self) -> RecipeFile:
+        strategy = self.hub.strategy
+        if strategy != "end" and self.training.save_strategy == "no":
+            expected = "end beside training.save_strategy no, for pushes during training are of its saves"
+            raise contract_error(("hub.strategy", expected, show(strategy), "write save_strategy: epoch"))
+        return self
+
+    @model_validator(mode="after")
     def _folds_can_be_drawn(self) -> RecipeFile:
         asked = self.decision.cross_validation
         problems = []

@@ -16,6 +16,7 @@ from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, UNFITTE
 from hf_multilabel.recipe.fields import POSITIVE, Section, contract_error, number, one_of, whole
 from hf_multilabel.recipe.secrets import show
 from hf_multilabel.remote_code.decision_multilabel import EMPTY, RULES
+from hf_multilabel.training.pushing import STRATEGIES
 
 
 class RiskSection(Section):
@@ -225,6 +226,13 @@ class HubSection(Section):
     repo_id: str | None = Field(None, description="OWNER/NAME on the Hub; null: nothing is pushed.")
     private: bool = Field(False, description="Create the repo as a private one.")
     revision: str | None = Field(None, description="Branch to push to; null: main.")
+    create_pr: bool = Field(False, description="Open a pull request instead of moving the branch.")
+    tag: str | None = Field(None, description="Name the pushed commit so, for instance v1.0; must be free.")
+    strategy: one_of(STRATEGIES) = Field(
+        "end",
+        description="What is pushed: the finished model; also the model of every save during training; with "
+        "last-checkpoint/, from which training can go on; or with every checkpoint-N/.",
+    )
     commit_message: str | None = Field(None, description="Message of the commit; null: one with the main metrics.")
     language: list[str] | str | None = Field(None, description="Language codes of the texts, for the card.")
     license: str | None = Field(None, description="Licence of the model, as the Hub spells it, for the card.")
@@ -244,3 +252,19 @@ class HubSection(Section):
             expected = "OWNER/NAME of letters, digits and - _ ."
             raise contract_error(("", expected, show(value), "name the repo as on the Hub")) from None
         return value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> HubSection:
+        problems = []
+        if self.create_pr and self.revision not in (None, "main"):
+            problems.append(("revision", "null beside create_pr", show(self.revision), "remove one of the two"))
+        if self.create_pr and self.tag is not None:
+            problems.append(("tag", "null beside create_pr", show(self.tag), "tag the commit when it is merged"))
+        if self.create_pr and self.strategy != "end":
+            expected = "end beside create_pr: every push would open a pull request"
+            problems.append(("strategy", expected, show(self.strategy), "remove one of the two"))
+        if self.repo_id is None and self.strategy != "end":
+            problems.append(("strategy", "end without repo_id", show(self.strategy), "write hub.repo_id"))
+        if problems:
+            raise contract_error(*problems)
+        return self

@@ -1,27 +1,34 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import PreTrainedTokenizerBase
 
 from hf_multilabel import MultiLabelForSequenceClassification, default_decision, hash_labels
 from hf_multilabel.backbones import Backbone, build_model
+from hf_multilabel.errors import MultiLabelError
 from hf_multilabel.publishing.bundle import write_bundle
 from hf_multilabel.publishing.card import CardFacts, render_card
+from hf_multilabel.publishing.decision_push import push_decision
+from hf_multilabel.publishing.hub import push_bundle
 from hf_multilabel.publishing.reproduction import score_texts
 from tests.loopback_hub import LoopbackHub
 
 LABELS = ["0010", "no", "a|b `c`", "<i>{{ 7 * 7 }}</i>", "naïve"]
 MAX_LENGTH, BATCH_SIZE = 16, 4
+# what sleeps between two tries
+WAITING = ("huggingface_hub.utils._http", "huggingface_hub.file_download", "hf_multilabel.publishing.attempts")
 
 
 @dataclass
@@ -86,50 +93,135 @@ def hub() -> Iterator[LoopbackHub]:
         yield running
 
 
-PUSHER = """
-import json, os, sys
-from hf_multilabel.errors import MultiLabelError
-from hf_multilabel.publishing import hub
-hub.FIRST_WAIT_S, hub.LAST_WAIT_S = 0.05, 0.2
+class Pusher:
+    """The real client in this process, with its endpoint, cache and login those of the loopback Hub.
+
+    Nothing waits: how long it would have is in `waits`.
+    """
+
+    def __init__(self, hub: LoopbackHub, home: Path, patch: pytest.MonkeyPatch) -> None:
+        self.hub, self.patch, self.waits = hub, patch, []
+        clock = SimpleNamespace(sleep=self.waits.append, time=time.time, monotonic=time.monotonic)
+        for module in (
+            "huggingface_hub.utils._http",
+            "huggingface_hub.file_download",
+            "hf_multilabel.publishing.attempts",
+        ):
+            patch.setattr(f"{module}.time", clock)
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        for name, value in {
+            "ENDPOINT": hub.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": template,
+            "HF_HUB_CACHE": str(home / "hub"),
+            "HF_TOKEN_PATH": str(home / "token"),
+            "HF_HUB_OFFLINE": False,
+            "HF_HUB_DISABLE_XET": True,
+        }.items():
+            patch.setattr(constants, name, value)
+        self.log_in(hub.token)
+
+    def log_in(self, token: str | None) -> None:
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            self.patch.delenv(name, raising=False)
+        if token:
+            self.patch.setenv("HF_TOKEN", token)
+
+    def push(self, folder: Path, repo_id: str, login: str | None = None, only: str = "", **arguments: object) -> dict:
+        """Push and say how it went; `only` takes the function of that name."""
+        self.log_in(self.hub.token if login is None else login)
+        push = push_decision if only == "decision" else push_bundle
+        try:
+            return {"url": push(folder, repo_id, **arguments)}
+        except MultiLabelError as error:
+            return {"exit_code": error.exit_code, "message": str(error)}
+        finally:
+            self.log_in(self.hub.token)
+
+
+@pytest.fixture
+def pusher(hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pusher]:
+    yield Pusher(hub, tmp_path / "home", monkeypatch)
+    hub.faults.clear()
+    hub.before_commit = None
+
+
+CONSUMER = """
+import json, re, sys, traceback
+from pathlib import Path
+sys.modules["hf_multilabel"] = None  # importing it fails
+from huggingface_hub import hf_hub_download
+from peft import PeftModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+def load(repo, revision, texts, max_length):
+    where = {"trust_remote_code": True, "revision": revision}
+    config = AutoConfig.from_pretrained(repo, **where)
+    model = AutoModelForSequenceClassification.from_pretrained(repo, **where)
+    tokenizer = AutoTokenizer.from_pretrained(repo, **where)
+    inputs = tokenizer(texts, truncation=True, max_length=max_length, padding=True, return_tensors="pt")
+    classify = pipeline("multi-label-classification", model=repo, **where)
+    return {
+        "decided": model.decide(model(**inputs).logits).tolist(),
+        "thresholds": config.decision["thresholds"],
+        "base": type(AutoModel.from_pretrained(repo, **where)).__name__,
+        "shipped": type(model).__module__.split(".")[0],
+        "labels": [config.id2label[label] for label in range(config.num_labels)],
+        "pipeline": [row["labels"] for row in classify(texts)],
+    }
+
+def card(repo, revision):
+    text = Path(hf_hub_download(repo, "README.md", revision=revision)).read_text()
+    names = {}
+    for block in re.findall("^```python\\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    pipeline = [row["labels"] for row in names["classify"](names["texts"])]
+    return {"repo": names["model_id"], "labels": names["model"].predict_labels(names["logits"]), "pipeline": pipeline}
+
+def adapter(repo, revision, backbone, texts):
+    where = {"trust_remote_code": True, "revision": revision}
+    config = AutoConfig.from_pretrained(repo, **where)
+    merged = AutoModelForSequenceClassification.from_pretrained(repo, **where).eval()
+    model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=True)
+    model.backbone = AutoModel.from_pretrained(backbone, add_pooling_layer=False)
+    adapted = PeftModel.from_pretrained(model, repo, subfolder="adapter", revision=revision).eval()
+    inputs = AutoTokenizer.from_pretrained(repo, **where)(texts, truncation=True, padding=True, return_tensors="pt")
+    return {"logits": adapted(**inputs).logits.tolist(), "merged": merged(**inputs).logits.tolist()}
+
 for line in sys.stdin:
     order = json.loads(line)
-    os.environ["HF_TOKEN"] = order.pop("login")
     try:
-        answer = {"url": hub.push_bundle(**order)}
-    except MultiLabelError as error:
-        answer = {"exit_code": error.exit_code, "message": str(error)}
+        answer = globals()[order.pop("do")](**order)
+    except Exception:
+        answer = {"error": traceback.format_exc()}
     print("ANSWER " + json.dumps(answer), flush=True)
 """
 
 
-class Pusher:
-    """One process with the real client, whose endpoint is fixed at its import; it pushes whatever it is asked to."""
+class Stranger:
+    """A process with transformers and peft only, whose client talks to the loopback Hub through its own variables."""
 
     def __init__(self, hub: LoopbackHub, home: Path) -> None:
-        environment = hub.environment(home, PYTHONPATH=python_path())
+        environment = hub.environment(home, hub.token, OMP_NUM_THREADS="1")
+        environment.pop("PYTHONPATH", None)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        self.process = subprocess.Popen([sys.executable, "-c", PUSHER], env=environment, **pipes)
-        self.token, self.said = hub.token, ""
+        self.process = subprocess.Popen([sys.executable, "-c", CONSUMER], env=environment, cwd=home, **pipes)
+        self.said = ""
 
-    def push(self, folder: Path, repo_id: str, login: str | None = None, **arguments: object) -> dict:
-        login = self.token if login is None else login
-        order = {"folder": str(folder), "repo_id": repo_id, "login": login, **arguments}
-        self.process.stdin.write(json.dumps(order) + "\n")
+    def ask(self, do: str, **order: object) -> dict:
+        self.process.stdin.write(json.dumps({"do": do, **order}) + "\n")
         self.process.stdin.flush()
         for line in self.process.stdout:
             self.said += line
             if line.startswith("ANSWER "):
-                return json.loads(line.removeprefix("ANSWER "))
+                answer = json.loads(line.removeprefix("ANSWER "))
+                assert "error" not in answer, answer["error"]
+                return answer
         raise AssertionError(self.said)
 
 
-def python_path() -> str:
-    return os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-
-
 @pytest.fixture(scope="session")
-def pusher(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pusher]:
-    running = Pusher(hub, tmp_path_factory.mktemp("home"))
+def stranger(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stranger]:
+    running = Stranger(hub, tmp_path_factory.mktemp("stranger"))
     yield running
     running.process.stdin.close()
     running.process.wait(timeout=30)
