@@ -9,11 +9,12 @@ Every rule is fitted on the validation rows in four ways: on all of them (tuned)
 and c = 10 (shrunk). Under `balanced`, tuned is c = 0. Test rows are scored once for the table and choose nothing.
 
 `promised` counts the cells of tuned and crossed, and of `balanced` in every way, whose 95% interval, known before any
-test row is seen, holds the test score, micro-F1 and macro-F1 each counting. A promise is about rows like the validation
-rows; the score of the test rows has an error of its own that it knows nothing of: `error` adds the standard error of
-the test score to the interval. Published test splits are not always like the validation split (arxiv_topics: the scores
-at a fixed 0.5 differ by more than chance); --resplits draws both anew from their rows together, as often as said. `bootstrap` is the interval a user would make instead: fit on rows drawn with
-replacement, judge on those left out, 2.5% to 97.5% of 100 draws.
+test row is seen, holds the test score, micro-F1 and macro-F1 each counting. A promise is about rows like the
+validation rows; the score of the test rows has an error of its own that it knows nothing of: `error` adds the standard
+error of the test score to the interval. Published test splits are not always like the validation split (arxiv_topics:
+the scores at a fixed 0.5 differ by more than chance); --resplits draws both anew from their rows together, as often as
+said. `bootstrap` is the interval a user would make instead: fit on rows drawn with replacement, judge on those left
+out, 2.5% to 97.5% of 100 draws.
 """
 
 from __future__ import annotations
