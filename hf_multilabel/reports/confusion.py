@@ -38,8 +38,9 @@ def confuse_sets(targets: sparse.csr_array, predictions: sparse.csr_array, shown
     """Take each label set for a class: cell (i, j) counts the texts whose true set is i and whose predicted set is j.
 
     The `shown` most frequent true sets are classes, the empty one among them if it is frequent; equally frequent ones
-    in the order of their first text. A set that occurs once is none, and all others are folded into one last class, so that a text in the last cell need
-    not be right: `right_among_others` counts those that are. Every text is in exactly one cell.
+    in the order of their first text. A set that occurs once is none, and all others are folded
+    into one last class, so that a text in the last cell need not be right: `right_among_others` counts those that are.
+    Every text is in exactly one cell.
 
     Args:
         targets: True label sets, canonical CSR, (N, L).

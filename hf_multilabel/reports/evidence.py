@@ -18,6 +18,12 @@ from hf_multilabel.evaluation.outcomes import Counts, Outcome
 from hf_multilabel.evaluation.top_outcome import TopOutcome
 
 
+def at_pairs(matrix: sparse.csr_array, row: NDArray[np.integer], label: NDArray[np.integer]) -> NDArray:
+    """Values of some pairs: (N, L), (P,), (P,) -> (P,). What SciPy returns depends on its version and on P."""
+    found = matrix[row, label]
+    return (found.toarray() if sparse.issparse(found) else np.asarray(found)).ravel()
+
+
 @dataclass(frozen=True)
 class RunEvidence:
     """One split of one finished run. Figures and tables are functions of it; `of` makes one from an outcome.
@@ -153,4 +159,4 @@ class RunEvidence:
     def kept_true(self) -> NDArray[np.bool_]:
         """Which of the `kept` pairs are true."""
         row, label, _ = self.kept
-        return np.asarray(self.targets[row, label]).ravel().astype(bool)
+        return at_pairs(self.targets, row, label)

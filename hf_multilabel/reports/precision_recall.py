@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_multilabel.reports.drawing import COLORS, GREY, label_last, new_figure, shorten
-from hf_multilabel.reports.evidence import RunEvidence
+from hf_multilabel.reports.evidence import RunEvidence, at_pairs
 from hf_multilabel.reports.histograms import COLUMNS, chosen_labels
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def curve_of(evidence: RunEvidence, label: int | None) -> Curve:
     stored = top.stored if label is None else top.stored[:, [label]]
     stored = stored.tocoo()
     columns = stored.col if label is None else np.full(stored.nnz, label)
-    held = np.asarray(evidence.targets[stored.row, columns]).ravel().astype(bool)
+    held = at_pairs(evidence.targets, stored.row, columns)
     positives = evidence.counts.positive.sum() if label is None else evidence.counts.positive[label]
     return trace(stored.data, held, int(positives), top.ceiling)
 
