@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
+from markupsafe import Markup
 
 from hf_multilabel.reports.drawing import UNSEEN
 from hf_multilabel.reports.worst import ShownText
@@ -146,6 +147,8 @@ def render_page(page: Page) -> str:
     script = (FOLDER / "page.js").read_text(encoding="utf-8")
     return environment().get_template("page.html.j2").render(
         page=page,
+        style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
         sections=[section for section in page.sections if section.blocks],
         # only this very script may run, whatever else got into the page
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),

@@ -21,19 +21,14 @@ class ShownLabel:
     Args:
         name: As people call it.
         probability: What it was given; None where its score was not kept.
-        true: Whether it holds.
-        predicted: Whether it was said to.
+        kind: What it is, in a word or two: right, missed, wrong.
+        tone: How it stands in the page: `right`, `missed`, `wrong` or `plain`.
     """
 
     name: str
     probability: float | None
-    true: bool
-    predicted: bool
-
-    @property
-    def kind(self) -> str:
-        """`right`, `missed` or `wrong`."""
-        return "right" if self.true and self.predicted else "missed" if self.true else "wrong"
+    kind: str
+    tone: str
 
 
 @dataclass(frozen=True)
@@ -41,18 +36,16 @@ class ShownText:
     """A text with its true and predicted labels.
 
     Args:
-        row: Its place in the split.
         id: Of the row.
         text: The whole of it.
-        labels: True or predicted ones, the most probable first.
-        surprise: See `surprise_of`.
+        labels: In the order in which they are shown.
+        about: What else is said of it.
     """
 
-    row: int
     id: str
     text: str
     labels: tuple[ShownLabel, ...]
-    surprise: float
+    about: str = ""
 
 
 def probabilities_at(evidence: RunEvidence, pairs: sparse.csr_array) -> NDArray[np.float64]:
@@ -95,13 +88,18 @@ def show_text(evidence: RunEvidence, row: int, surprise: float = 0.0) -> ShownTe
     ids = sorted(true | predicted)
     pairs = sparse.csr_array((np.ones(len(ids)), (np.full(len(ids), row), ids)), shape=evidence.targets.shape)
     probs = probabilities_at(evidence, pairs)
-    labels = [
-        ShownLabel(evidence.labels[label], None if np.isnan(p) else float(p), label in true, label in predicted)
-        for label, p in zip(ids, probs, strict=True)
-    ]
+    labels = []
+    for label, p in zip(ids, probs, strict=True):
+        kind = "missed" if label not in predicted else "right" if label in true else "wrong"
+        labels.append(ShownLabel(evidence.labels[label], None if np.isnan(p) else float(p), kind, kind))
     labels.sort(key=lambda label: -1.0 if label.probability is None else -label.probability)
-    name = evidence.ids[row] if len(evidence.ids) else str(row)
-    return ShownText(row, name, evidence.texts[row], tuple(labels), surprise)
+    about = f"surprise {surprise:.2f}" if surprise else ""
+    return ShownText(name_of(evidence, row), evidence.texts[row], tuple(labels), about)
+
+
+def name_of(evidence: RunEvidence, row: int) -> str:
+    """The id of a row, or its number."""
+    return str(evidence.ids[row]) if len(evidence.ids) else str(row)
 
 
 def worst_texts(evidence: RunEvidence, shown: int = 20) -> list[ShownText]:

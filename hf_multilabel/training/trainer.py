@@ -14,7 +14,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, ProgressCallback, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from hf_multilabel.console import show
@@ -28,10 +28,11 @@ from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.collapse import CollapseAlarm
 from hf_multilabel.training.durations import count_steps
 from hf_multilabel.training.freezing import WAITING_MODES, Unfreezing, freeze_for_good, plan_starts
-from hf_multilabel.training.groups import LayerGroup, groups_table, layer_groups, parameter_groups
+from hf_multilabel.training.groups import LayerGroup, group_rates, groups_table, layer_groups, parameter_groups
 from hf_multilabel.training.optimizers import is_ours, resolve_optimizer, takes_whole_model
 from hf_multilabel.training.penalties import elastic_net, head_weights
 from hf_multilabel.training.precision import autocast
+from hf_multilabel.training.progress import Progress
 from hf_multilabel.training.samplers import LengthGroupedSampler
 from hf_multilabel.training.schedules import build_schedule, is_torchs
 
@@ -124,6 +125,8 @@ class MultiLabelTrainer(Trainer):
                 f"metric_for_best_model: expected a metric that sums over rows give, for above {SMALL_LABEL_SET:,} "
                 f"labels no scores are kept, found {best!r}. Take macro_f1 or ndcg_at_5."
             )
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(Progress)
         self.unfreezing = Unfreezing()
         self.add_callback(self.unfreezing)
         if args.collapse_alarm and isinstance(train_dataset, Dataset) and isinstance(eval_dataset, Dataset):
@@ -166,6 +169,13 @@ class MultiLabelTrainer(Trainer):
                 # with the last batch of a step, and averaged over the processes: once a step however it is divided
                 loss = loss + elastic_net(head_weights(self.model), self.args.head_l1, self.args.head_l2)
         return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """The Trainer's; beside its one learning rate, that of the first group, the rates of all groups of layers."""
+        if "learning_rate" in logs and self.optimizer is not None:
+            groups = self.optimizer.param_groups
+            logs |= group_rates(groups, [group["lr"] for group in groups])
+        super().log(logs, start_time)
 
     def evaluation_loop(
         self,
