@@ -106,7 +106,7 @@ def missed_for(targets: sparse.csr_array, predictions: sparse.csr_array) -> tupl
     return sparse.csr_array(missed.T @ shared), np.asarray(alone).ravel().astype(np.int64)
 
 
-def name_set(ids: tuple[int, ...], labels: list[str] | tuple[str, ...], length: int = 30) -> str:
+def name_set(ids: tuple[int, ...], labels: list[str] | tuple[str, ...], length: int = 48) -> str:
     """A label set as a tick of an axis.
 
     Example:
@@ -124,17 +124,18 @@ def draw_label_sets(evidence: RunEvidence) -> Figure | None:
     if not found.sets:
         return None
     names = [*(name_set(ids, evidence.labels) for ids in found.sets), OTHER_SETS]
+    numbers = [str(number) for number in range(1, len(names) + 1)]
     table = found.table
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     texts = [[f"{count:,}" if count else "" for count in line] for line in table]
-    if table[-1, -1]:
-        texts[-1][-1] = f"{table[-1, -1]:,}\n({found.right_among_others:,} right)"
-    size = 2.6 + 0.48 * len(names)
-    figure = new_figure(size + 1.2, size)
+    figure = new_figure(4.6 + 0.36 * len(names), 1.4 + 0.34 * len(names))
     axes = figure.subplots()
-    image = heat(axes, shares, names, names, texts, vmin=0, vmax=1)
-    axes.set(xlabel="predicted label set", ylabel="true label set")
-    axes.set_title("Label sets as classes: texts (colour: share of the row)")
+    numbered = [f"{name}  {number}" for name, number in zip(names, numbers, strict=True)]
+    image = heat(axes, shares, numbered, numbers, texts, vmin=0, vmax=1)
+    axes.tick_params(axis="x", rotation=0)
+    axes.set(xlabel="predicted label set (numbers as on the left)", ylabel="true label set")
+    folded = f"; of the {table[-1, -1]:,} in the last cell {found.right_among_others:,} are right"
+    axes.set_title("Texts by label set" + (folded if table[-1, -1] else ""))
     figure.colorbar(image, label="share of the texts with this true set", shrink=0.8)
     return figure
 

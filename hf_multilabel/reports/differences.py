@@ -122,7 +122,7 @@ def draw_metric_differences(metrics: Mapping[str, Mapping[str, float]]) -> Figur
         axes.plot(found["difference"], place, "o", color=color)
     axes.set_yticks(range(len(names)), [pretty(name) for name in names])
     axes.invert_yaxis()
-    axes.set_xlabel("second run minus first (95% interval)")
+    axes.set(xlabel="second run minus first (95% interval)", ylabel="metric")
     axes.set_title("Differences")
     return figure
 
@@ -199,7 +199,7 @@ def draw_changed_labels(first: RunEvidence, second: RunEvidence) -> Figure | Non
     axes.set_yticks(places, [shorten(first.labels[label], 30) for label in ids])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("texts changed for the worse (left) and for the better (right)")
+    axes.set(xlabel="texts changed for the worse (left) and for the better (right)", ylabel="label")
     rest = int(total.sum() - total[ids].sum())
     axes.set_title("Changed labels" + (f" (and {rest:,} changes of other labels)" if rest else ""))
     axes.set_facecolor("white")

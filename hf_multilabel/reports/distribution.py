@@ -53,7 +53,7 @@ def draw_bars(axes: Axes, evidence: RunEvidence, ids: np.ndarray) -> None:
     axes.set_yticks(places, [shorten(evidence.labels[label]) for label in ids])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("texts on which the label holds (%)")
+    axes.set(xlabel="texts on which the label holds (%)", ylabel="label")
     axes.set_title("Labels by frequency")
     axes.legend(loc="lower right")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from tqdm.auto import tqdm
+
 from hf_multilabel.reports.collapse import draw_collapse
 from hf_multilabel.reports.confusion import draw_label_sets, draw_missed_for
 from hf_multilabel.reports.curves import draw_curves
@@ -38,8 +40,7 @@ CAPTIONS = {
     "label_distribution": "How often each label holds, in training and in the rows reported on.",
     "curves": "Loss, validation metrics at a cut of 0.5, and the learning rate of each group over the optimizer steps.",
     "frequency_f1": "F1 of each label against how often it holds; lines are the means of head, torso and tail.",
-    "precision_recall": "Precision against recall: the dot is the fitted decision, the square a cut of 0.5. Dotted "
-    "parts rest on kept scores only and are upper bounds.",
+    "precision_recall": "Precision against recall: the dot is the fitted decision, the square a cut of 0.5.",
     "reliability": "Share of (text, label) pairs that hold against the probability they were given; ECE is the mean "
     "distance to the diagonal. Below: pairs in each bin.",
     "score_histograms": "Probabilities where a label holds and where it does not, with the cut.",
@@ -63,5 +64,5 @@ def draw(evidence: RunEvidence, names: Iterable[str] = tuple(FIGURES)) -> dict[s
 
     Cost: About a third of a second a figure.
     """
-    drawn = {name: FIGURES[name](evidence) for name in names}
-    return {name: render(figure) for name, figure in drawn.items() if figure is not None}
+    drawn = ((name, FIGURES[name](evidence)) for name in tqdm(list(names), desc="figures", unit=""))
+    return {name: render(figure) for name, figure in drawn if figure is not None}

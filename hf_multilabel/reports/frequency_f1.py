@@ -51,6 +51,8 @@ def draw_frequency_f1(evidence: RunEvidence) -> Figure | None:
 
 def name_worst(axes: Axes, evidence: RunEvidence, tested: np.ndarray) -> None:
     """Names beside the labels that cost most: low F1 times frequency."""
+    from matplotlib.patheffects import withStroke
+
     cost = (1 - evidence.f1[tested]) * np.sqrt(evidence.frequency[tested] + 1.0)
     worst = tested if len(tested) <= NAMED else tested[np.argsort(-cost, kind="stable")[:NAMED]]
     written: list[tuple[float, float]] = []
@@ -64,4 +66,5 @@ def name_worst(axes: Axes, evidence: RunEvidence, tested: np.ndarray) -> None:
         axes.annotate(
             shorten(evidence.labels[label], 26), (10**x, y), xytext=(-5 if right else 5, 4),
             textcoords="offset points", fontsize=7, ha="right" if right else "left",
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )  # fmt: skip

@@ -19,7 +19,7 @@ from hf_multilabel.reports.drawing import UNSEEN
 from hf_multilabel.reports.worst import ShownText
 
 FOLDER = Path(__file__).resolve().parent
-TEXT_SHOWN = 700
+TEXT_SHOWN = 340
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ class Table:
     sortable: bool = False
     folded: bool = False
     kind: str = "table"
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers."""
+        return [any(is_number(row[place]) for row in self.rows) for place in range(len(self.columns))]
 
 
 @dataclass(frozen=True)

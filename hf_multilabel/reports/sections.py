@@ -62,7 +62,7 @@ def run_sections(evidence: RunEvidence, facts: RunFacts, pictures: Mapping[str, 
         Section("training", "Training", [*shown["curves"], *table_of("Training", facts.training)]),
         Section("labels", "Labels", [*shown["label_distribution"], *shown["frequency_f1"], *per_label(evidence)]),
         Section("confusion", "What is taken for what", [*shown["label_sets"], *shown["missed_for"]]),
-        Section("precision-recall", "Precision and recall", shown["precision_recall"]),
+        Section("precision-recall", "Precision and recall", [*shown["precision_recall"], *bounded(evidence)]),
         Section("scores", "Scores", shown["score_histograms"]),
         Section("calibration", "Calibration", calibration(evidence, shown["reliability"])),
         Section("errors", "Worst errors", errors(evidence)),
@@ -146,6 +146,12 @@ def per_label(evidence: RunEvidence) -> list[Block]:
     return [Table(["label", "part", *(columns[key] for key in there)], rows, caption, sortable=True)]
 
 
+def bounded(evidence: RunEvidence) -> list[Block]:
+    """What to know of curves of scores kept in part."""
+    said = "Dotted: below these cuts not all scores were kept, and precision is an upper bound."
+    return [] if evidence.complete else [Prose([said])]
+
+
 def calibration(evidence: RunEvidence, pictures: Sequence[Block]) -> list[Block]:
     """The reliability diagram and its numbers; what scores kept in part leave unknown is said."""
     found = reliability.measure(evidence)
@@ -174,7 +180,7 @@ def errors(evidence: RunEvidence) -> list[Block]:
         return []
     said = (
         "Texts with the largest surprise: the sum of -log(probability given to the truth) over their wrong labels. "
-        "Missed labels are dashed. An error here is as often one of the data as one of the model."
+        "Missed labels are dashed. Some of these errors may be errors of the data."
     )
     return [Prose([said]), Texts(worst)]
 

@@ -102,6 +102,7 @@ class MultiLabelTrainer(Trainer):
         self.row_loss: RowLoss = loss or bce_rows
         self.steps_per_epoch: int | None = None
         self.total_steps: int | None = None
+        self.rates: dict[str, float] = {}
         freeze_for_good(model, args.backbone_mode, args.freeze_layers, args.freeze_embeddings)
         if processing_class is not None:
             kwargs.setdefault("data_collator", MultiLabelCollator(processing_class, model.config.num_labels))
@@ -172,10 +173,15 @@ class MultiLabelTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The Trainer's; beside its one learning rate, that of the first group, the rates of all groups of layers."""
-        if "learning_rate" in logs and self.optimizer is not None:
-            groups = self.optimizer.param_groups
-            logs |= group_rates(groups, [group["lr"] for group in groups])
+        if "learning_rate" in logs:
+            logs |= self.rates
         super().log(logs, start_time)
+
+    def _get_learning_rate(self) -> float:
+        """The Trainer's, asked for before the schedule steps on: the moment to keep all rates that were used."""
+        groups = self.optimizer.param_groups
+        self.rates = group_rates(groups, [group["lr"] for group in groups])
+        return super()._get_learning_rate()
 
     def evaluation_loop(
         self,
