@@ -128,14 +128,15 @@ def draw_label_sets(evidence: RunEvidence) -> Figure | None:
     table = found.table
     shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     texts = [[f"{count:,}" if count else "" for count in line] for line in table]
-    figure = new_figure(4.6 + 0.36 * len(names), 1.4 + 0.34 * len(names))
+    figure = new_figure(max(7.0, 4.6 + 0.36 * len(names)), 1.6 + 0.34 * len(names))
     axes = figure.subplots()
     numbered = [f"{name}  {number}" for name, number in zip(names, numbers, strict=True)]
     image = heat(axes, shares, numbered, numbers, texts, vmin=0, vmax=1)
     axes.tick_params(axis="x", rotation=0)
     axes.set(xlabel="predicted label set (numbers as on the left)", ylabel="true label set")
     folded = f"; of the {table[-1, -1]:,} in the last cell {found.right_among_others:,} are right"
-    axes.set_title("Texts by label set" + (folded if table[-1, -1] else ""))
+    title = "Texts by label set" + (folded if table[-1, -1] else "")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     figure.colorbar(image, label="share of the texts with this true set", shrink=0.8)
     return figure
 

@@ -37,8 +37,8 @@ def draw_frequency_f1(evidence: RunEvidence) -> Figure | None:
         at, mean = np.maximum(evidence.frequency[ids], 0.7), evidence.f1[ids].mean()
         label = f"{part}: {len(ids):,} labels, mean F1 {mean:.3f}"
         color, size, alpha = PART_COLORS[part], 28 if few else 9, 0.85 if few else 0.35
-        axes.scatter(at, evidence.f1[ids], s=size, color=color, alpha=alpha, linewidths=0, label=label)
-        axes.plot([at.min() / 1.05, at.max() * 1.05], [mean, mean], color=color, linewidth=1.6)
+        axes.scatter(at, evidence.f1[ids], s=size, color=color, alpha=alpha, linewidths=0)
+        axes.plot([at.min() / 1.05, at.max() * 1.05], [mean, mean], color=color, linewidth=1.6, label=label)
     name_worst(axes, evidence, np.flatnonzero(tested))
     log_ticks(axes.xaxis)
     axes.set_ylim(-0.03, 1.06)

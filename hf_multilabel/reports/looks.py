@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Labels of a text whose tokens are weighed, and labels whose own attention is drawn.
 EXPLAINED, ATTENDED = 2, 8
-# Characters of a text that is chosen here; given ones may be longer.
+# Characters of a text that is chosen here, if there are any so short; given ones may be longer.
 READABLE = 900
 # Of the maps of all layers, which hold more dots than other figures.
 MOST_BYTES = 180_000
@@ -37,7 +37,8 @@ def choose_rows(evidence: RunEvidence) -> list[int]:
     """A text decided wholly right, with as many labels as possible, and the one decided most surely wrong."""
     if not len(evidence.texts):
         return []
-    short = np.array([len(text) <= READABLE for text in evidence.texts])
+    length = np.array([len(text) for text in evidence.texts])
+    short = length <= max(READABLE, np.quantile(length, 0.25))
     surprise, labels = surprise_of(evidence), evidence.outcome.by_row.positive
     right = np.where(short & (surprise == 0) & (labels > 0), labels, 0)
     wrong = np.where(short, surprise, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,11 +105,9 @@ def test_a_run_writes_its_report_where_it_costs_little(
     written: bool,
 ) -> None:
     _, finished = run
-    recipe = finished.recipe.__class__(
-        **{**vars(finished.recipe), "report": finished.recipe.report.model_copy(update={"enabled": enabled})}
-    )
+    recipe = replace(finished.recipe, report=finished.recipe.report.model_copy(update={"enabled": enabled}))
     metrics = finished.metrics | {"training": finished.metrics["training"] | {"seconds": seconds}}
-    report_training(FinishedRun(**{**vars(finished), "recipe": recipe, "metrics": metrics, "folder": tmp_path}))
+    report_training(replace(finished, recipe=recipe, metrics=metrics, folder=tmp_path))
     assert (tmp_path / "report.html").is_file() == written
     said = capsys.readouterr().err
     assert ("hf-multilabel report" in said) == (enabled is None and not written)
@@ -122,10 +121,8 @@ def test_a_report_that_fails_fails_no_run(
 ) -> None:
     _, finished = run
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    recipe = finished.recipe.__class__(
-        **{**vars(finished.recipe), "report": finished.recipe.report.model_copy(update={"enabled": True})}
-    )
-    report_training(FinishedRun(**{**vars(finished), "recipe": recipe, "folder": tmp_path}))
+    recipe = replace(finished.recipe, report=finished.recipe.report.model_copy(update={"enabled": True}))
+    report_training(replace(finished, recipe=recipe, folder=tmp_path))
     assert "no report was written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
