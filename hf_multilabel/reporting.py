@@ -25,7 +25,7 @@ from hf_multilabel.reports.differences import pair_sections
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.figures import FIGURES, draw
 from hf_multilabel.reports.looks import look_closely
-from hf_multilabel.reports.page import Page, Section, render_page
+from hf_multilabel.reports.page import Page, render_page
 from hf_multilabel.reports.sections import RunFacts, run_sections
 from hf_multilabel.training.collapse import ROWS, mean_pairwise_cosine
 from hf_multilabel.version import __version__
@@ -191,7 +191,6 @@ def build_page(
         data=list(flatten(said.get("data", data.statistics))),
         recipe=facts["recipe"],
         looks=look_closely(finished.model, finished.tokenizer, evidence, facts["texts"]),
-        data_sections=profile_sections(Path(finished.name)),
     )
     sections = run_sections(evidence, further, draw(evidence, FIGURES))
     lines = {
@@ -201,11 +200,6 @@ def build_page(
         "written by": f"hf-multilabel {__version__}",
     }
     return Page(f"Report: {facts['name']}", sections, lines)
-
-
-def profile_sections(folder: Path) -> Sequence[Section]:
-    """Sections on the data's profile where one lies in the run's folder; nothing writes one yet."""
-    return ()
 
 
 def cosine_by_layer(finished: FinishedModel, texts: Sequence[str]) -> list[float]:

@@ -36,7 +36,7 @@ class RunFacts:
         data: The same of the data.
         recipe: The resolved recipe, YAML.
         looks: Blocks that show what the model looks at in some texts.
-        data_sections: Further sections on the data, for instance of its profile.
+        data_sections: Sections on the data that come after its numbers, for instance figures of its profile.
     """
 
     decision: Sequence[str] = ()
