@@ -113,8 +113,12 @@ def read_attention(
     with torch.no_grad(), eager(model.backbone):
         known = inputs if model._takes_token_types else {n: t for n, t in inputs.items() if n != "token_type_ids"}
         found = model.backbone(**known, output_attentions=True, return_dict=True)
-        layers = [layer[0].float().mean(dim=0).cpu().numpy() for layer in found.attentions or () if layer is not None]
         tokens = len(encoded.tokens)
+        # encoders that look at neighbours only have no whole map
+        whole = [
+            layer for layer in found.attentions or () if layer is not None and layer.shape[-2:] == (tokens, tokens)
+        ]
+        layers = [layer[0].float().mean(dim=0).cpu().numpy() for layer in whole]
         stacked = np.stack(layers) if layers else np.zeros((0, tokens, tokens), np.float32)
         if not labels or not hasattr(model.head, "attention"):
             return Attention(encoded.tokens, stacked)

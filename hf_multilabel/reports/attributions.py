@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hf_multilabel.reports.attention import EncodedText, encode
+from hf_multilabel.reports.attention import EncodedText, encode, length_of
 from hf_multilabel.reports.drawing import need_extra
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Attribution:
     Args:
         label: Its name.
         logit: Of the text.
-        baseline: Logit of the same text with every token blanked.
+        baseline: Logit of the same text with every word masked.
         values: What each token adds, (T,): together about `logit - baseline`.
         encoded: The text.
     """
@@ -58,18 +58,19 @@ def attribute(
 ) -> Attribution:
     """Integrated gradients of a label's logit along the word embeddings.
 
-    The path leads from the text with all its tokens replaced by padding, special ones kept, to the text itself;
-    positions and the mask stay, so that only the words count.
+    The path leads from the text with all its words masked, special tokens kept, to the text itself; positions and the
+    attention mask stay, so that only the words count. (Some encoders count positions by padding, so it is no blank.)
 
     Args:
         model: In eval mode.
         tokenizer: Beside it.
-        text: Its first `MOST_TOKENS` tokens are read.
+        text: Its first `MOST_TOKENS` tokens are read, of a model that reads windows those of the first one.
         label: Id.
         steps: Points on the path; more of them close the `gap`.
 
     Raises:
         InputError: If captum is not installed.
+        ValueError: If the backbone does not embed token by token, as XLNet.
 
     Cost: `steps` forward and backward passes of one text.
 
@@ -79,10 +80,10 @@ def attribute(
         from captum.attr import LayerIntegratedGradients
     except ImportError as error:
         raise need_extra("captum", "report") from error
-    encoded = encode(tokenizer, text, min(MOST_TOKENS, tokenizer.model_max_length))
+    encoded = encode(tokenizer, text, min(MOST_TOKENS, length_of(model, tokenizer)))
     inputs = {name: tensor.to(model.device) for name, tensor in encoded.inputs.items()}
     ids = inputs.pop("input_ids")
-    blank = tokenizer.pad_token_id or 0
+    blank = tokenizer.pad_token_id or 0 if tokenizer.mask_token_id is None else tokenizer.mask_token_id
     special = torch.tensor(tokenizer.get_special_tokens_mask(ids[0].tolist(), already_has_special_tokens=True))
     blanked = torch.where(special.bool().to(ids.device), ids[0], blank)[None]
 
@@ -94,7 +95,11 @@ def attribute(
     found = gradients.attribute(ids, baselines=blanked, n_steps=steps, internal_batch_size=BATCH)
     with torch.no_grad():
         reached, start = logit(torch.cat([ids, blanked])).tolist()
-    values = found[0].detach().double().sum(dim=-1).cpu().numpy()
+    tokens = len(encoded.tokens)
+    if found.ndim != 3 or len(found) != 1 or found.shape[1] < tokens:
+        raise ValueError(f"backbone: expected embeddings (1, {tokens}, H), found {tuple(found.shape)}. Read attention.")
+    # some encoders fill up what they read to whole blocks
+    values = found[0, :tokens].detach().double().sum(dim=-1).cpu().numpy()
     return Attribution(model.config.label_names[label], reached, start, values, encoded)
 
 

@@ -104,9 +104,12 @@ def explain(
     """Which tokens speak for the labels of a text; for its most probable one if it has none."""
     blocks: list[Block] = []
     for label in ranked(probs, decided)[:EXPLAINED]:
-        found = attribute(model, tokenizer, text, label)
+        try:
+            found = attribute(model, tokenizer, text, label)
+        except ValueError:
+            return [Prose(["This backbone does not embed token by token: no tokens are weighed."])]
         rest = "" if found.gap < 0.1 else f"; the tokens explain it up to {found.gap:.0%}"
-        note = f"logit {found.logit:+.2f}, with every token blanked {found.baseline:+.2f}{rest}"
+        note = f"logit {found.logit:+.2f}, with every word masked {found.baseline:+.2f}{rest}"
         title = f"What speaks for {found.label} (probability {probs[label]:.3f})"
         blocks.append(Marked(title, marked_pieces(found, text), note))
     return blocks

@@ -14,12 +14,16 @@ from hf_multilabel.reports.attributions import attribute, marked_pieces
 TEXT = "the minister resigns after the vote"
 
 
-@pytest.fixture(scope="module", params=["linear", "label_attention"])
+@pytest.fixture(scope="module", params=["linear", "label_attention", "windows"])
 def model(
     request: pytest.FixtureRequest, tiny_backbone: Backbone, tiny_label_names: list[str]
 ) -> MultiLabelForSequenceClassification:
     torch.manual_seed(0)
-    found = build_model(tiny_backbone, tiny_label_names, pooling="mean", head=request.param, head_kwargs={}).eval()
+    windows = {"length": 6, "stride": 4, "aggregation": "mean"} if request.param == "windows" else None
+    head = "linear" if windows else request.param
+    found = build_model(
+        tiny_backbone, tiny_label_names, pooling="mean", head=head, head_kwargs={}, windows=windows
+    ).eval()
     for parameter in found.head.parameters():
         torch.nn.init.normal_(parameter)
     return found
@@ -30,6 +34,7 @@ def test_attention_is_the_models_own(model: MultiLabelForSequenceClassification,
     found = read_attention(model, tiny_backbone.tokenizer, TEXT, [0, 3])
     assert model.backbone.config._attn_implementation == before
     tokens = len(found.tokens)
+    assert tokens == (6 if model.config.windows else 8)  # of several windows the first
     assert found.layers.shape == (2, tokens, tokens)
     assert found.layers.sum(axis=2) == pytest.approx(1, abs=1e-5)
     assert draw_layers(found).axes
@@ -53,7 +58,9 @@ def test_attention_is_the_models_own(model: MultiLabelForSequenceClassification,
 def test_attributions_add_up(model: MultiLabelForSequenceClassification, tiny_backbone: Backbone) -> None:
     found = attribute(model, tiny_backbone.tokenizer, TEXT, 1)
     with torch.no_grad():
-        logit = model(**tiny_backbone.tokenizer(TEXT, return_tensors="pt")).logits[0, 1]
+        length = 6 if model.config.windows else 64
+        inputs = tiny_backbone.tokenizer(TEXT, truncation=True, max_length=length, return_tensors="pt")
+        logit = model(**inputs).logits[0, 1]
     assert found.label == "politics"
     assert found.logit == pytest.approx(float(logit), abs=1e-5)
     assert found.values.sum() == pytest.approx(found.logit - found.baseline, rel=0.05, abs=0.05)
