@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hf_multilabel.evaluation.outcomes import Outcome
-from hf_multilabel.reports.drawing import COLORS, GREY, PALE, new_figure, render, shorten, styled
+from hf_multilabel.reports.drawing import COLORS, GREY, PALE, name_points, new_figure, render, shorten, styled
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.page import Block, Picture, Prose, Section, Table, Texts, Tiles
 from hf_multilabel.reports.sections import HEADLINE, pretty
@@ -144,12 +144,8 @@ def draw_label_differences(labels: Sequence[Line]) -> Figure | None:
         face = [COLORS[2] if b > a else COLORS[1] for a, b in zip(x, y, strict=True)] if sure else "none"
         axes.scatter(x, y, s=size[chosen], facecolors=face, edgecolors=GREY, linewidths=0.7, alpha=0.8, label=name)
     surest = sorted(tested, key=lambda line: (line["p_value"], -abs(line["difference"])))[:6]
-    for line in surest:
-        axes.annotate(
-            shorten(line["label"], 22), (line["first_f1"], line["second_f1"]), xytext=(6, -8),
-            textcoords="offset points", fontsize=7,
-        )  # fmt: skip
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="F1 of the first run", ylabel="F1 of the second run")
+    name_points(axes, [(line["first_f1"], line["second_f1"], line["label"]) for line in surest])
     axes.set_title("Labels (size: texts that have them)")
     figure.legend(loc="outside lower center", ncols=2)
     return figure

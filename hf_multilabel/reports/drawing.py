@@ -98,6 +98,36 @@ def shorten(name: str, length: int = 28) -> str:
     return plain.replace("$", r"\$")
 
 
+def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], length: int = 24) -> None:
+    """Write names beside points, the first ones first; one that would lie on another is left out.
+
+    Args:
+        axes: With its final limits and scales.
+        points: x, y and name of each.
+        length: Letters of a name, at most.
+    """
+    from matplotlib.patheffects import withStroke
+
+    box = axes.get_window_extent()
+    inches = (box.width / axes.figure.dpi, box.height / axes.figure.dpi)
+    taken: list[tuple[float, float, float]] = []
+    for x, y, name in points:
+        shown = shorten(name, length)
+        across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+        wide, high = 0.065 * len(shown) / inches[0], 0.15 / inches[1]
+        right = across + wide > 1
+        for above in (True, False):
+            left, height = across - wide if right else across, up + (high if above else -high)
+            if any(abs(height - other) < high and left < end and start < left + wide for start, end, other in taken):
+                continue
+            taken.append((left, left + wide, height))
+            axes.annotate(
+                shown, (x, y), xytext=(-5 if right else 5, 4 if above else -10), textcoords="offset points",
+                fontsize=7, ha="right" if right else "left", path_effects=[withStroke(linewidth=2, foreground="white")],
+            )  # fmt: skip
+            break
+
+
 def log_ticks(axis: Any) -> None:
     """Numbers as people write them on a logarithmic axis: 1, 10, 1,000, 1e-05."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
