@@ -18,15 +18,17 @@ from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel, judge, measure
 from hf_multilabel.measurement import check_split, describe_differences, load_rows, score_pair, was_fitted_on
+from hf_multilabel.publishing.bundle import RECIPE
 from hf_multilabel.publishing.card import describe_decision, flatten
 from hf_multilabel.release import FinishedRun
 from hf_multilabel.reports.attention import encode, length_of
 from hf_multilabel.reports.differences import pair_sections
+from hf_multilabel.reports.drawing import check_installed
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.figures import FIGURES, draw
 from hf_multilabel.reports.looks import look_closely
 from hf_multilabel.reports.page import Page, render_page
-from hf_multilabel.reports.sections import RunFacts, run_sections
+from hf_multilabel.reports.sections import IN_SAMPLE, TRAINED_ON, RunFacts, run_sections
 from hf_multilabel.training.collapse import ROWS, mean_pairwise_cosine
 from hf_multilabel.version import __version__
 
@@ -62,6 +64,7 @@ def report_run(
         InputError: If model or data are not as expected, or the extra [report] is missing.
         EnvironmentFault: If the disk refuses a write.
     """
+    check_installed("matplotlib", "captum")
     finished = FinishedModel.load(model)
     recipe, data = load_rows(finished, source, overrides)
     check_split(recipe, data, split)
@@ -73,15 +76,17 @@ def report_run(
         calibrated = score(calibration=decision["calibration"])
     counted = training_counts(data)
     metrics = measure(scores, targets, decision, recipe.evaluation.k, *counted, intervals=True, calibrated=calibrated)
-    if was_fitted_on(finished, data.splits[split]["text"]):
-        note("warning: the decision was fitted on these very rows: the report refuses its scores")
+    trained_on = split == "train" and source is None
+    if trained_on or was_fitted_on(finished, data.splits[split]["text"]):
+        note("warning: model or decision were fitted on these very rows: the report refuses its scores")
         del metrics["tuned"]
     outcome = judge(scores if calibrated is None else calibrated, targets, decision, *counted)
     said = stored(finished, "metrics.json", {})
     name = Path(model).name if Path(model).is_dir() else model
     page = build_page(
         finished, data, split, outcome, metrics, name=name, history=stored(finished, "history.json", []),
-        said=said, recipe=recipe.dump(), texts=texts,
+        said=said, recipe=finished.file(RECIPE).read_text(encoding="utf-8"), texts=texts,
+        refused=TRAINED_ON if trained_on else IN_SAMPLE,
     )  # fmt: skip
     return write_page(page, output or (Path(model) if Path(model).is_dir() else Path()) / "report.html")
 
@@ -104,6 +109,7 @@ def report_training(run: FinishedRun) -> None:
         page = build_page(
             finished, run.data, split, outcome, metrics, name=run.recipe.name, history=run.history,
             said=run.metrics, recipe=run.recipe.dump(), texts=run.recipe.report.texts,
+            refused=IN_SAMPLE,
         )  # fmt: skip
         note(f"report: {write_page(page, run.folder / 'report.html')}")
     except Exception as error:  # all is written and proved: hours of training must not end in an error
@@ -125,6 +131,7 @@ def report_pair(
     Returns:
         The file: comparison.html in the folder of the second model, or here for one from the Hub.
     """
+    check_installed("matplotlib")
     pair = score_pair(model, other, source, overrides, split=split, batch_size=batch_size)
     rows, names = pair.data.splits[split], pair.data.labels.names
     runs = [
@@ -175,7 +182,7 @@ def build_page(
         split: The rows reported on.
         outcome: Of the split.
         metrics: `fixed` and, unless the decision was fitted on these rows, `tuned`.
-        **facts: `name`, `history`, `said` (content of metrics.json), `recipe` (YAML) and `texts`.
+        **facts: `name`, `history`, `said` (content of metrics.json), `recipe` (YAML), `texts` and `refused`.
     """
     rows, decision = data.splits[split], finished.model.config.decision
     texts = list(rows["text"])
@@ -190,13 +197,13 @@ def build_page(
         training=list(flatten(said.get("training", {}))),
         data=list(flatten(said.get("data", data.statistics))),
         recipe=facts["recipe"],
+        refused=facts["refused"],
         looks=look_closely(finished.model, finished.tokenizer, evidence, facts["texts"]),
     )
     sections = run_sections(evidence, further, draw(evidence, FIGURES))
     lines = {
         "rows": f"{evidence.rows:,} of {split}",
         "labels": f"{len(evidence.labels):,}",
-        "model": finished.name,
         "written by": f"hf-multilabel {__version__}",
     }
     return Page(f"Report: {facts['name']}", sections, lines)

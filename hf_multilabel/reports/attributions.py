@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hf_multilabel.reports.attention import EncodedText, encode, length_of
-from hf_multilabel.reports.drawing import need_extra
+from hf_multilabel.reports.drawing import check_installed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,10 +76,9 @@ def attribute(
 
     Reference: Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks.
     """
-    try:
-        from captum.attr import LayerIntegratedGradients
-    except ImportError as error:
-        raise need_extra("captum", "report") from error
+    check_installed("captum")
+    from captum.attr import LayerIntegratedGradients
+
     encoded = encode(tokenizer, text, min(MOST_TOKENS, length_of(model, tokenizer)))
     inputs = {name: tensor.to(model.device) for name, tensor in encoded.inputs.items()}
     ids = inputs.pop("input_ids")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import re
 import warnings
@@ -51,6 +52,19 @@ def need_extra(package: str, extra: str) -> InputError:
     return InputError(Finding("C120", package, f"this needs hf-multilabel[{extra}], found no {package}", fix))
 
 
+def check_installed(*packages: str) -> None:
+    """Refuse to begin what these packages are needed for at its end.
+
+    Raises:
+        InputError: Naming the first that is not installed.
+    """
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise need_extra(package, "report") from error
+
+
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that draws, in the style of all figures.
 
@@ -60,10 +74,9 @@ def styled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def in_style(*args: Any, **kwargs: Any) -> Any:
-        try:
-            import matplotlib as mpl
-        except ImportError as error:
-            raise need_extra("matplotlib", "report") from error
+        check_installed("matplotlib")
+        import matplotlib as mpl
+
         with mpl.rc_context({**STYLE, "font.family": fonts()}):
             return function(*args, **kwargs)
 

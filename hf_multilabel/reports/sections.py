@@ -24,6 +24,10 @@ IN_SAMPLE = (
     "not reported; figures and tables below show the same rows and are optimistic, too. Report on the test split, or "
     "on rows that neither training nor decision have seen."
 )
+TRAINED_ON = (
+    "The model was trained on these very rows. Its scores here say nothing of other rows, so those of its decision are "
+    "not reported; figures and tables below show the same rows. Report on the test split."
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class RunFacts:
         data: The same of the data.
         recipe: The resolved recipe, YAML.
         looks: Blocks that show what the model looks at in some texts.
+        refused: Why the scores of the decision are not reported, where `evidence.metrics` lack them.
         data_sections: Sections on the data that come after its numbers, for instance figures of its profile.
     """
 
@@ -44,6 +49,7 @@ class RunFacts:
     data: Sequence[tuple[str, Any]] = ()
     recipe: str = ""
     looks: Sequence[Block] = ()
+    refused: str = IN_SAMPLE
     data_sections: Sequence[Section] = field(default_factory=tuple)
 
 
@@ -57,7 +63,7 @@ def run_sections(evidence: RunEvidence, facts: RunFacts, pictures: Mapping[str, 
     """
     shown = {name: [picture(name, pictures)] if name in pictures else [] for name in CAPTIONS}
     return [
-        Section("results", "Results", results(evidence)),
+        Section("results", "Results", results(evidence, facts.refused)),
         Section("decision", "The decision", [Prose(facts.decision)] if facts.decision else []),
         Section("training", "Training", [*shown["curves"], *table_of("Training", facts.training)]),
         Section("labels", "Labels", [*shown["label_distribution"], *shown["frequency_f1"], *per_label(evidence)]),
@@ -91,11 +97,11 @@ def pretty(metric: str) -> str:
     return " ".join(upper.get(word, word.replace("ndcg", "nDCG").replace("psp", "PSP")) for word in words)
 
 
-def results(evidence: RunEvidence) -> list[Block]:
-    """The headline: the fitted decision with its intervals, beside a cut of 0.5; refused on the decision's own rows."""
+def results(evidence: RunEvidence, refused: str) -> list[Block]:
+    """The headline: the fitted decision with its intervals, beside a cut of 0.5; refused on rows it knows."""
     fixed, tuned = evidence.metrics.get("fixed", {}), evidence.metrics.get("tuned")
     if tuned is None:
-        return [Prose([IN_SAMPLE], warning=True), *metrics_table(evidence.split, fixed, {})]
+        return [Prose([refused], warning=True), *metrics_table(evidence.split, fixed, {})]
     tiles = []
     for name in [name for name in TILES if name in tuned][:3]:
         low, high = tuned.get("intervals", {}).get(name, (None, None))

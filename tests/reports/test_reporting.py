@@ -64,6 +64,8 @@ def test_the_command_writes_one_file_and_its_figures(
         assert f'<section id="{anchor}">' in html
     assert f"{finished.metrics['test']['tuned']['micro_f1']:.4f}" in html
     assert "We train &lt;b&gt;a transformer&lt;/b&gt; &amp; more." in html
+    assert "freeze_layers: 0" in html  # the recipe as it was run, not as it is read for scoring
+    assert "backbone: scratch" not in html
     drawn = {path.stem for path in (tmp_path / "page_figures").iterdir()}
     assert {"curves", "reliability", "text_1_layers"} <= drawn
     assert html.count("data:image/png;base64,") == len(drawn)
@@ -75,6 +77,22 @@ def test_rows_of_the_decision_get_no_headline(run: tuple[Path, FinishedRun], tmp
     html = output.read_text(encoding="utf-8")
     assert "fitted on these very rows" in html
     assert 'class="tiles"' not in html
+
+
+def test_training_rows_get_no_headline(run: tuple[Path, FinishedRun], tmp_path: Path) -> None:
+    output = tmp_path / "page.html"
+    assert call(["report", str(run[0]), "--split", "train", "--output", str(output)]) == 0
+    html = output.read_text(encoding="utf-8")
+    assert "trained on these very rows" in html
+    assert 'class="tiles"' not in html
+
+
+def test_without_the_extra_nothing_is_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "captum", None)
+    assert call(["report", str(tmp_path)]) == 2  # before the folder is looked at
+    assert "this needs hf-multilabel[report], found no captum" in capsys.readouterr().err
 
 
 def test_two_runs_are_compared(run: tuple[Path, FinishedRun], tmp_path: Path) -> None:
