@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from hf_multilabel.reports.sections import IN_SAMPLE, TRAINED_ON, RunFacts, run_
 from hf_multilabel.training.collapse import ROWS, mean_pairwise_cosine
 from hf_multilabel.version import __version__
 
+REPORT = "report.html"
 # A report takes a few seconds: what it may add to a run whose recipe leaves the choice to us, as a share of training.
 REPORT_SECONDS, MOST_ADDED = 10.0, 0.05
 
@@ -88,32 +90,40 @@ def report_run(
         said=said, recipe=finished.file(RECIPE).read_text(encoding="utf-8"), texts=texts,
         refused=TRAINED_ON if trained_on else IN_SAMPLE,
     )  # fmt: skip
-    return write_page(page, output or (Path(model) if Path(model).is_dir() else Path()) / "report.html")
+    return write_page(page, output or (Path(model) if Path(model).is_dir() else Path()) / REPORT)
 
 
 def report_training(run: FinishedRun) -> None:
-    """Write the report of a run that has just ended, from the scores it has; what fails here fails no run."""
+    """Write the report of a run that has just ended, where its recipe wants one; what fails here fails no run."""
     asked, seconds = run.recipe.report.enabled, run.metrics["training"]["seconds"]
-    wanted = seconds * MOST_ADDED >= REPORT_SECONDS if asked is None else asked
-    folder = str(run.folder)
-    if not wanted:
-        if asked is None:
-            note(f"to see what the model does: hf-multilabel report {folder}")
-        return
+    try:
+        forget_report(run.folder)
+        if seconds * MOST_ADDED >= REPORT_SECONDS if asked is None else asked:
+            note(f"report: {write_training(run)}")
+        elif asked is None:
+            note(f"to see what the model does: hf-multilabel report {run.folder}")
+    except Exception as error:  # all is written and proved: hours of training must not end in an error
+        note(f"no report was written ({type(error).__name__}): {error}")
+
+
+def write_training(run: FinishedRun) -> Path:
+    """Write the report of a run from the scores it has; where it has no test split, without the decision's scores."""
     split = "test" if "test" in run.scores else "validation"
-    finished = FinishedModel(folder, run.model, run.tokenizer)
+    finished = FinishedModel(str(run.folder), run.model, run.tokenizer)
     counted = training_counts(run.data)
     outcome = judge(run.scores[split], run.data.label_matrix(split), run.model.config.decision, *counted)
     metrics = {name: found for name, found in run.metrics[split].items() if split == "test" or name != "tuned"}
-    try:
-        page = build_page(
-            finished, run.data, split, outcome, metrics, name=run.recipe.name, history=run.history,
-            said=run.metrics, recipe=run.recipe.dump(), texts=run.recipe.report.texts,
-            refused=IN_SAMPLE,
-        )  # fmt: skip
-        note(f"report: {write_page(page, run.folder / 'report.html')}")
-    except Exception as error:  # all is written and proved: hours of training must not end in an error
-        note(f"no report was written ({type(error).__name__}): {error}")
+    page = build_page(
+        finished, run.data, split, outcome, metrics, name=run.recipe.name, history=run.history,
+        said=run.metrics, recipe=run.recipe.dump(), texts=run.recipe.report.texts, refused=IN_SAMPLE,
+    )  # fmt: skip
+    return write_page(page, run.folder / REPORT)
+
+
+def forget_report(folder: Path) -> None:
+    """Remove the report of the model that was in a folder before."""
+    (folder / REPORT).unlink(missing_ok=True)
+    shutil.rmtree(figures_of(folder / REPORT), ignore_errors=True)
 
 
 def report_pair(
@@ -239,7 +249,7 @@ def write_page(page: Page, output: Path) -> Path:
     Raises:
         EnvironmentFault: If the disk refuses.
     """
-    figures = output.with_name(f"{output.stem}_figures")
+    figures = figures_of(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         figures.mkdir(exist_ok=True)
@@ -253,6 +263,11 @@ def write_page(page: Page, output: Path) -> Path:
             Finding("C121", str(output), found, "free the disk, or give --output FILE.html")
         ) from error
     return output
+
+
+def figures_of(output: Path) -> Path:
+    """Where the figures of a page lie as PNG."""
+    return output.with_name(f"{output.stem}_figures")
 
 
 def files_of(page: Page, output: Path, figures: Path) -> Iterator[tuple[Path, bytes]]:

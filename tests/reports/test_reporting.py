@@ -125,6 +125,7 @@ def test_a_run_writes_its_report_where_it_costs_little(
     _, finished = run
     recipe = replace(finished.recipe, report=finished.recipe.report.model_copy(update={"enabled": enabled}))
     metrics = finished.metrics | {"training": finished.metrics["training"] | {"seconds": seconds}}
+    (tmp_path / "report.html").write_text("of the model that was here before")
     report_training(replace(finished, recipe=recipe, metrics=metrics, folder=tmp_path))
     assert (tmp_path / "report.html").is_file() == written
     said = capsys.readouterr().err
