@@ -8,9 +8,10 @@
     training      training/        arguments, layer-wise rates, trainer
     decisions     decisions/       held-out probabilities -> thresholds
     evaluation    evaluation/      probabilities, predictions, targets -> metrics
+    reports       reports/         one split as a model scored it -> figures, an HTML page
     publishing    publishing/      the output folder as a proved Hub repository, pushed
     workflow      workflow.py      one recipe through all of the above
-    commands      cli/             hf-multilabel train | evaluate | predict | inspect | push
+    commands      cli/             hf-multilabel train | evaluate | report | predict | inspect | push
 
 Importing the package lets AutoConfig, AutoModel, AutoModelForSequenceClassification and
 `pipeline("multi-label-classification")` find its classes, and lets saved models carry their code.

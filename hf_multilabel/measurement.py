@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,46 @@ def compare(
         InputError: If models or data are not as expected, the label sets differ, or one of the decisions was fitted on
             these rows.
     """
+    pair = score_pair(model, other, source, overrides, split=split, batch_size=batch_size)
+    return {"rows": pair.outcomes[0].rows, **describe_differences(pair)}
+
+
+@dataclass(frozen=True)
+class ScoredPair:
+    """Two finished models on the same rows, labels in one order.
+
+    Args:
+        recipe: Of the first model.
+        data: As the first model reads them.
+        models: Both.
+        outcomes: Of both, each with its own decision.
+    """
+
+    recipe: Recipe
+    data: MultiLabelData
+    models: tuple[FinishedModel, FinishedModel]
+    outcomes: tuple[Outcome, Outcome]
+
+
+def describe_differences(pair: ScoredPair) -> dict[str, Any]:
+    """`metrics`, from name to the values of a `Difference`, and `labels`, the lines of `compare_labels`."""
+    metrics = compare_runs(*pair.outcomes, k=tuple(pair.recipe.evaluation.k))
+    return {
+        "metrics": {name: asdict(difference) for name, difference in metrics.items()},
+        "labels": compare_labels(*pair.outcomes, pair.data.labels.names),
+    }
+
+
+def score_pair(
+    model: str,
+    other: str,
+    source: str | None,
+    overrides: Sequence[str] = (),
+    *,
+    split: str = "test",
+    batch_size: int = 32,
+) -> ScoredPair:
+    """Score two finished models on the same rows; arguments and errors as of `compare`."""
     first, second = FinishedModel.load(model), FinishedModel.load(other)
     check_same_labels(first, second)
     recipe, data = load_rows(first, source, overrides)
@@ -102,12 +142,7 @@ def compare(
         first.outcome(data.splits[split], data.label_matrix(split), keep, batch_size, first.name),
         outcome_in_order(second, read, split, keep, batch_size),
     )
-    metrics = compare_runs(*outcomes, k=tuple(recipe.evaluation.k))
-    return {
-        "rows": len(data.splits[split]),
-        "metrics": {name: asdict(difference) for name, difference in metrics.items()},
-        "labels": compare_labels(*outcomes, data.labels.names),
-    }
+    return ScoredPair(recipe, data, (first, second), outcomes)
 
 
 def check_same_labels(first: FinishedModel, second: FinishedModel) -> None:

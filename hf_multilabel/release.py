@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,31 @@ from hf_multilabel.runs import open_run
 from hf_multilabel.training.pushing import Described, PushSaves
 
 PROOF_ROWS = 64
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run has in memory when all is written.
+
+    Args:
+        recipe: That was run.
+        folder: Where the bundle lies.
+        model: With its decision, on the CPU.
+        tokenizer: Beside it.
+        data: All splits; the texts of the training rows are gone.
+        scores: Of the validation and test splits, as `score_splits` returns them.
+        metrics: The content of metrics.json.
+        history: The content of history.json.
+    """
+
+    recipe: Recipe
+    folder: Path
+    model: MultiLabelForSequenceClassification
+    tokenizer: PreTrainedTokenizerBase
+    data: MultiLabelData
+    scores: dict[str, np.ndarray | RankedScores]
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
 
 
 def publish(

@@ -51,7 +51,7 @@ from hf_multilabel.losses.weights import weights_table
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.loading import blame
-from hf_multilabel.release import publish, push_saves, resume_elsewhere
+from hf_multilabel.release import FinishedRun, publish, push_saves, resume_elsewhere
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 from hf_multilabel.remote_code.windows_multilabel import count_windows
 from hf_multilabel.runs import check_folder, open_run
@@ -80,13 +80,20 @@ class Tokenized:
     truncated: dict[str, float]
 
 
-def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+def train(
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    after: Callable[[FinishedRun], None] | None = None,
+) -> dict[str, Any]:
     """Run a recipe from its data to a proved folder, and push it where the recipe names a repo.
 
     Args:
         recipe: As `load_recipe` returns it.
         resume: Continue the interrupted run of this recipe in its folder.
         overwrite: Replace what an earlier run left in the folder; its model stays until the new one is proved.
+        after: What the main process does with the run when all is written, for instance a report.
 
     Returns:
         The content of metrics.json.
@@ -151,6 +158,9 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
     if weights:
         files["weights.json"] = json.dumps(weights, indent=1) + "\n"
     on_main(publish, recipe, folder, model, backbone, data, scores, metrics, files)
+    if after is not None:
+        history = trainer.state.log_history
+        on_main(after, FinishedRun(recipe, folder, model, backbone.tokenizer, data, scores, metrics, history))
     return metrics
 
 

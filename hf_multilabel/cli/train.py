@@ -30,12 +30,13 @@ def train(
     resolved recipe and metrics.json.
     """
     from hf_multilabel.recipe import load_recipe
+    from hf_multilabel.reporting import report_training
     from hf_multilabel.workflow import train as run_recipe
 
     if resume and overwrite:
         raise typer.BadParameter("--resume continues a run and --overwrite replaces it: give one of them.")
     try:
-        run_recipe(load_recipe(recipe, overrides or ()), resume=resume, overwrite=overwrite)
+        run_recipe(load_recipe(recipe, overrides or ()), resume=resume, overwrite=overwrite, after=report_training)
     except KeyboardInterrupt:
         print("interrupted; if the run's folder holds a checkpoint, --resume continues from it", file=sys.stderr)
         raise

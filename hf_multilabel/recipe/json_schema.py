@@ -14,7 +14,7 @@ from hf_multilabel.recipe.loss import LossSection
 from hf_multilabel.recipe.model import ModelSection
 from hf_multilabel.recipe.peft import PeftSection
 from hf_multilabel.recipe.secrets import show
-from hf_multilabel.recipe.sections import DecisionSection, EvaluationSection, HubSection
+from hf_multilabel.recipe.sections import DecisionSection, EvaluationSection, HubSection, ReportSection
 from hf_multilabel.recipe.training import TrainingSection
 
 
@@ -28,6 +28,7 @@ class RecipeFile(Section):
     training: TrainingSection = Field(default_factory=TrainingSection)
     decision: DecisionSection = Field(default_factory=DecisionSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    report: ReportSection = Field(default_factory=ReportSection)
     hub: HubSection = Field(default_factory=HubSection)
 
     @model_validator(mode="after")

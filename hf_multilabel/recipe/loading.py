@@ -30,7 +30,7 @@ from hf_multilabel.recipe.paths import PathProblem, resolve_backbone, resolve_fi
 from hf_multilabel.recipe.peft import PeftSection
 from hf_multilabel.recipe.reading import Document, Keys, read_file, reads_as_text
 from hf_multilabel.recipe.secrets import find_secrets, mask, show
-from hf_multilabel.recipe.sections import DecisionSection, EvaluationSection, HubSection
+from hf_multilabel.recipe.sections import DecisionSection, EvaluationSection, HubSection, ReportSection
 
 # Lists whose items are label names: whatever looks like a number, a date or yes/no must be quoted.
 LABEL_KEYS: tuple[Keys, ...] = (("data", "labels"), ("data", "label_names"))
@@ -50,6 +50,7 @@ class Recipe:
         training: The arguments of `MultiLabelTrainingArguments` that were given, and `output_dir`.
         decision: How cuts are fitted.
         evaluation: What is measured.
+        report: What is written for people to look at.
         hub: Where the run is pushed to.
         written: Paths as the user wrote them, by their keys.
     """
@@ -62,6 +63,7 @@ class Recipe:
     training: dict[str, Any]
     decision: DecisionSection
     evaluation: EvaluationSection
+    report: ReportSection
     hub: HubSection
     written: dict[Keys, str]
 

@@ -1,4 +1,4 @@
-"""The sections after training: `decision`, `evaluation` and `hub`."""
+"""The sections after training: `decision`, `evaluation`, `report` and `hub`."""
 
 from __future__ import annotations
 
@@ -218,6 +218,19 @@ class EvaluationSection(Section):
         "null: all up to 1,000 labels, 64 above.",
     )
     intervals: bool = Field(True, description="95% confidence intervals of the tuned decision's scores, by bootstrap.")
+
+
+class ReportSection(Section):
+    """The HTML page that shows what a run does, written into its folder; it needs the extra [report]."""
+
+    enabled: bool | None = Field(
+        None,
+        description="Write report.html when the run ends; null: where it adds at most 5% to the training (which then "
+        "takes 200 seconds or more). `hf-multilabel report RUN` writes it any time.",
+    )
+    texts: list[str] = Field(
+        [], max_length=20, description="Texts looked at closely (attention, tokens); none: two of the test rows."
+    )
 
 
 class HubSection(Section):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.table import Table
 from torch import nn
 
 EMBEDDINGS, TOP, HEAD = "embeddings", "top", "head"
+NO_DECAY = " (no decay)"
+RATE = "learning_rate/"
 # What adapters add to the name of a parameter in the model: a wrapper around all of it, and one around each module that
 # is trained as a whole.
 WRAPPERS = re.compile(r"^base_model\.model\.|\.modules_to_save\.[^.]+")
@@ -167,7 +170,7 @@ def parameter_groups(
     """
     found: list[dict[str, object]] = []
     for group in groups:
-        for decay, suffix in ((weight_decay, ""), (0.0, " (no decay)")):
+        for decay, suffix in ((weight_decay, ""), (0.0, NO_DECAY)):
             chosen = [p for name, p in group.parameters.items() if (name in decayed) == (suffix == "")]
             if chosen:
                 found.append(
@@ -179,6 +182,21 @@ def parameter_groups(
                     }
                 )
     return found
+
+
+def group_rates(groups: Iterable[Mapping[str, Any]], rates: Iterable[Any]) -> dict[str, float]:
+    """What a log says of the learning rates: one entry a layer group, whatever of it decays.
+
+    Args:
+        groups: As `parameter_groups` made them; those of other optimizers have no name and are left out.
+        rates: The rate of each.
+
+    Example:
+        >>> group_rates([{"name": "layer 0"}, {"name": "layer 0 (no decay)"}, {"name": "head"}], [0.1, 0.1, 0.2])
+        {'learning_rate/layer 0': 0.1, 'learning_rate/head': 0.2}
+    """
+    named = zip(groups, rates, strict=False)
+    return {f"{RATE}{group['name'].removesuffix(NO_DECAY)}": float(r) for group, r in named if "name" in group}
 
 
 def groups_table(groups: list[LayerGroup], weight_decay: float, starts: Mapping[str, int] | None = None) -> Table:

@@ -14,7 +14,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction, ProgressCallback, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from hf_multilabel.console import show
@@ -28,10 +28,11 @@ from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.collapse import CollapseAlarm
 from hf_multilabel.training.durations import count_steps
 from hf_multilabel.training.freezing import WAITING_MODES, Unfreezing, freeze_for_good, plan_starts
-from hf_multilabel.training.groups import LayerGroup, groups_table, layer_groups, parameter_groups
+from hf_multilabel.training.groups import LayerGroup, group_rates, groups_table, layer_groups, parameter_groups
 from hf_multilabel.training.optimizers import is_ours, resolve_optimizer, takes_whole_model
 from hf_multilabel.training.penalties import elastic_net, head_weights
 from hf_multilabel.training.precision import autocast
+from hf_multilabel.training.progress import Progress
 from hf_multilabel.training.samplers import LengthGroupedSampler
 from hf_multilabel.training.schedules import build_schedule, is_torchs
 
@@ -101,6 +102,7 @@ class MultiLabelTrainer(Trainer):
         self.row_loss: RowLoss = loss or bce_rows
         self.steps_per_epoch: int | None = None
         self.total_steps: int | None = None
+        self.rates: dict[str, float] = {}
         freeze_for_good(model, args.backbone_mode, args.freeze_layers, args.freeze_embeddings)
         if processing_class is not None:
             kwargs.setdefault("data_collator", MultiLabelCollator(processing_class, model.config.num_labels))
@@ -124,6 +126,8 @@ class MultiLabelTrainer(Trainer):
                 f"metric_for_best_model: expected a metric that sums over rows give, for above {SMALL_LABEL_SET:,} "
                 f"labels no scores are kept, found {best!r}. Take macro_f1 or ndcg_at_5."
             )
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(Progress)
         self.unfreezing = Unfreezing()
         self.add_callback(self.unfreezing)
         if args.collapse_alarm and isinstance(train_dataset, Dataset) and isinstance(eval_dataset, Dataset):
@@ -166,6 +170,18 @@ class MultiLabelTrainer(Trainer):
                 # with the last batch of a step, and averaged over the processes: once a step however it is divided
                 loss = loss + elastic_net(head_weights(self.model), self.args.head_l1, self.args.head_l2)
         return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """The Trainer's; beside its one learning rate, that of the first group, the rates of all groups of layers."""
+        if "learning_rate" in logs:
+            logs |= self.rates
+        super().log(logs, start_time)
+
+    def _get_learning_rate(self) -> float:
+        """The Trainer's, asked for before the schedule steps on: the moment to keep all rates that were used."""
+        groups = self.optimizer.param_groups
+        self.rates = group_rates(groups, [group["lr"] for group in groups])
+        return super()._get_learning_rate()
 
     def evaluation_loop(
         self,

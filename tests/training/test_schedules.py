@@ -118,6 +118,8 @@ def test_the_trainer_follows_the_curve(make_trainer: Callable[..., MultiLabelTra
     trainer.train()
     rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
     assert rates == pytest.approx([0.01] * 3 + [0.005] * 3)  # of the first group: the embeddings
+    logged = [entry["learning_rate/head"] for entry in trainer.state.log_history if "learning_rate" in entry]
+    assert logged == pytest.approx([0.1] * 3 + [0.05] * 3)  # every group's own, of the same steps
     last = [group["lr"] for group in trainer.optimizer.param_groups if group["name"] == "head"]
     assert last == [0.1 * 0.5**2]  # stepped once more after the last optimizer step
 

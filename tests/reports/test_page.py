@@ -1,0 +1,163 @@
+"""Names and texts are data: whatever they hold, the page has one script, its own, and fetches nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from hf_multilabel.reports.evidence import RunEvidence
+from hf_multilabel.reports.figures import draw
+from hf_multilabel.reports.page import (
+    Heading,
+    Marked,
+    Page,
+    Prose,
+    Section,
+    Table,
+    Texts,
+    Tiles,
+    Verbatim,
+    number,
+    render_page,
+)
+from hf_multilabel.reports.sections import RunFacts, run_sections
+from hf_multilabel.reports.worst import ShownLabel, ShownText
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7 * 7 }}{% raw %}",
+    "</style></title></pre><script>fetch('http://example.org')</script>",
+    "javascript:alert(1)",
+]
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and the text of scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    return reader
+
+
+def every_block(value: str) -> Page:
+    """A page that holds a value in every place a block has for one."""
+    shown = ShownText(value, value * 20, (ShownLabel(value, 0.5, value, "right"),), value)
+    blocks = [
+        Prose([value]),
+        Prose([value], warning=True),
+        Heading(value),
+        Tiles([(value, value, value)]),
+        Table([value], [[value], [0.5], [None]], value, sortable=True),
+        Table([value], [[value]], value, folded=True),
+        Texts([shown, shown]),
+        Marked(value, [(value, 0.5), (value, -0.5), (value, 0.0)], value),
+        Verbatim(value, value),
+    ]
+    return Page(value, [Section("all", value, blocks), Section("none", "left out", [])], {value: value})
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_values_stay_text(attack: str) -> None:
+    html = render_page(every_block(attack))
+    tags = read(html).tags
+    assert [tag for tag, _ in tags if tag == "script"] == ["script"]
+    assert not [name for _, attrs in tags for name in attrs if name.startswith("on")]
+    assert not [attrs for tag, attrs in tags if tag in ("img", "iframe", "object", "form")]
+    assert {attrs.get("href") for _, attrs in tags} - {None} == {"data:,", "#all"}
+    assert "49" not in re.sub(r"sha256-[^']*", "", html.split("</head>")[1])
+    assert "left out" not in html
+
+
+def test_the_policy_lets_only_this_script_run() -> None:
+    html = render_page(every_block("x"))
+    policy = next(a["content"] for t, a in read(html).tags if a.get("http-equiv") == "Content-Security-Policy")
+    script = re.search("<script>(.*)</script>", html, re.DOTALL).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_nothing_is_fetched_from_anywhere(small: RunEvidence) -> None:
+    html = render_page(Page("run", run_sections(small, RunFacts(), draw(small, ["curves"]))))
+    tags = read(html).tags
+    places = [attrs[name] for _, attrs in tags for name in ("src", "href", "srcset", "action") if name in attrs]
+    assert places
+    assert all(place.startswith(("data:", "#")) for place in places)
+    assert "url(" not in html.split("</style>")[0]
+
+
+def test_the_headline_is_refused_on_the_decisions_own_rows(small: RunEvidence) -> None:
+    fixed, tuned = {"micro_f1": 0.41}, {"micro_f1": 0.97, "intervals": {"micro_f1": [0.95, 0.99]}}
+    honest = render_page(
+        Page("r", run_sections(replace(small, metrics={"fixed": fixed, "tuned": tuned}), RunFacts(), {}))
+    )
+    refused = render_page(Page("r", run_sections(replace(small, metrics={"fixed": fixed}), RunFacts(), {})))
+    assert "0.970" in honest
+    assert "95% interval 0.950 to 0.990" in honest
+    assert "fitted on these very rows" not in honest
+    assert "fitted on these very rows" in refused
+    assert 'class="tiles"' not in refused
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.83114, "0.8311"), (4271, "4,271"), (0.0, "0.0000"), (3e-7, "3e-07"), (None, "-"), ("a", "a")],
+)
+def test_numbers(value: object, shown: str) -> None:
+    assert number(value) == shown
+
+
+@pytest.mark.browser
+def test_the_page_works_in_a_browser(tmp_path: Path, small: RunEvidence) -> None:
+    sync = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or pytest.skip("no chromium here")
+    metrics = {"fixed": {"micro_f1": 0.4}, "tuned": {"micro_f1": 0.5}}
+    sections = run_sections(replace(small, metrics=metrics), RunFacts(decision=ATTACKS), draw(small))
+    file = tmp_path / "report.html"
+    file.write_text(render_page(Page(ATTACKS[0], [*sections, *every_block(ATTACKS[1]).sections])), encoding="utf-8")
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        said, asked, dialogs = [], [], []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+        page.goto(file.as_uri())
+        first = "#labels table.sortable tbody tr:first-child td:first-child"
+        page.get_by_role("button", name="F1", exact=True).click()
+        best = page.inner_text(first)
+        page.get_by_role("button", name="F1", exact=True).click()
+        worst = page.inner_text(first)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        broken = page.evaluate("[...document.images].filter((image) => !image.naturalWidth).length")
+        browser.close()
+    order = small.f1.argsort()
+    assert best.strip() == small.labels[order[-1]].replace("\u202e", " ")
+    assert worst.strip() == small.labels[order[0]].replace("\u202e", " ")
+    assert said == []
+    assert dialogs == []
+    assert [url for url in asked if not url.startswith("data:")] == [file.as_uri()]
+    assert width <= 400
+    assert broken == 0
