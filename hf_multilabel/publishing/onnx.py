@@ -2,8 +2,8 @@
 
     input_ids, attention_mask (N, T) -> logits, probabilities (N, L) float32, labels (N, L) bool
 
-What the graph does after the logits is a trace of `decision_multilabel`: calibration, thresholds and limits are in it, so
-whoever runs it cannot decide otherwise by accident.
+What the graph does after the logits is a trace of `decision_multilabel`: calibration, thresholds and limits are in it,
+so whoever runs it cannot decide otherwise by accident.
 """
 
 from __future__ import annotations
@@ -160,11 +160,10 @@ def strip_traces(graph: onnx.ModelProto) -> None:
 
 
 def write_metadata(graph: onnx.ModelProto, facts: Mapping[str, Any]) -> None:
-    """Store facts in the file itself, strings as they are and the others as JSON."""
+    """Store facts in the file itself, each as JSON."""
     del graph.metadata_props[:]
     for key, value in facts.items():
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        graph.metadata_props.add(key=key, value=text)
+        graph.metadata_props.add(key=key, value=json.dumps(value, sort_keys=True))
 
 
 def _is_dynamic(tensor: onnx.ValueInfoProto) -> bool:

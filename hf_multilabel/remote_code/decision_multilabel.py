@@ -195,7 +195,7 @@ def _decide_block(probs: Tensor, thresholds: Tensor, decision: dict[str, Any]) -
 
 
 def _choose_again(chosen: Tensor, rows: Tensor, scores: Tensor, fixed: Tensor, score: float, k: int) -> Tensor:
-    """The k highest scores in place of what was chosen in some rows, given as bool (n,); those of `fixed` are `score`."""
+    """In some rows, bool (n,), the k highest scores in place of what was chosen; scores at `fixed` are `score`."""
     if torch.compiler.is_exporting():  # a graph does it in all rows: how many need it is known only to its reader
         again = _highest(scores.masked_fill(fixed, score), k)
         return (rows.unsqueeze(1) & again) | (~rows.unsqueeze(1) & chosen)

@@ -78,7 +78,9 @@ def expected_f1(ordered: Tensor) -> Tensor:
         p, last = top[:, k : k + 1], counts[-1]
         zero = torch.zeros_like(p)
         counts.append(torch.cat([last * (1 - p), zero], 1) + torch.cat([zero, last * p], 1))
-    rest = _inverse_mean(ordered[:, size:].sum(1, keepdim=True), size, ordered.shape[1])  # e_m(a) for a = 1 .. 2 m, (n, 2 m)
+    rest = _inverse_mean(
+        ordered[:, size:].sum(1, keepdim=True), size, ordered.shape[1]
+    )  # e_m(a) for a = 1 .. 2 m, (n, 2 m)
     values = []
     for k in range(size, 0, -1):
         caught = torch.arange(1, k + 1, dtype=ordered.dtype, device=ordered.device)
