@@ -17,10 +17,13 @@ from hf_multilabel.inference import Decide, FinishedModel, decide_by_length
 from hf_multilabel.measurement import load_rows, reading_of
 from hf_multilabel.publishing.new_folder import check_new_folder, new_folder
 from hf_multilabel.publishing.onnx_session import FACTS, FORMAT, FULL, INT8, OnnxModel, need_onnx
+from hf_multilabel.publishing.plain import build_plain, stock_thresholds
+from hf_multilabel.publishing.plain_folder import DECISION, prove_plain, write_plain
 from hf_multilabel.remote_code.decision_multilabel import hash_labels
 from hf_multilabel.version import __version__
 
 HELD_OUT = ("validation", "test")
+PROOF_BATCH = 16
 
 
 def export_onnx(
@@ -186,3 +189,55 @@ def _check_int8(
 def _decide_exported(file: Path, texts: Sequence[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     exported = OnnxModel.load(file, torch.get_num_threads())
     return decide_texts(texts, exported.decide, len(exported.facts["labels"]), batch_size, file.stem)
+
+
+def export_plain(
+    model: str, output: Path | None = None, *, data: str | None = None, rows: int = 200, overwrite: bool = False
+) -> Path:
+    """Write the folder of a stock transformers model that needs no remote code.
+
+    Args:
+        model: Folder or Hub id.
+        output: The new folder; None takes a neighbour of the model's, its name with `-plain`.
+        data: As for `export_onnx`.
+        rows: As for `export_onnx`.
+        overwrite: As for `export_onnx`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: If model, data or folder are not as expected, or no stock class computes these logits.
+        EnvironmentFault: If the folder, loaded without this package, gives other logits.
+    """
+    finished = FinishedModel.load(model)
+    folder = output or neighbour(model, "plain")
+    check_new_folder(folder, DECISION, overwrite)
+    if (side := finished.tokenizer.padding_side) != "right":
+        what = f"expected padding on the right, since stock classes read the first place, found {side}"
+        raise InputError(Finding("P604", model, what, "set the tokenizer's padding_side, or use export onnx"))
+    plain = build_plain(finished.model, model)
+    texts, _ = held_out_rows(finished, data, rows)
+    config = finished.model.config
+    cuts = stock_thresholds(config.decision, config.num_labels)
+    facts = {**describe(finished), "cut": dict(zip(config.label_names, cuts, strict=True))}
+    with new_folder(folder) as staging:
+        write_plain(staging, plain, finished.tokenizer, facts, facts["model"])
+        checked = prove_plain(staging, texts, score_plainly(finished, texts), PROOF_BATCH)
+    note(
+        f"{checked['model_class']}: logits within {checked['max_difference']:.1e} of the model's on "
+        f"{checked['rows']:,} texts, loaded without this package. Its pipeline shows scores and applies no thresholds: "
+        "see its README.md"
+    )
+    return folder
+
+
+def score_plainly(finished: FinishedModel, texts: Sequence[str]) -> np.ndarray:
+    """Logits in batches of the texts' order, (N, L)."""
+    found = []
+    for start in range(0, len(texts), PROOF_BATCH):
+        part = list(texts[start : start + PROOF_BATCH])
+        batch = finished.tokenizer(part, truncation=True, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            found.append(finished.model(**batch).logits.float().cpu().numpy())
+    return np.concatenate(found)
