@@ -164,8 +164,8 @@ def _check_full(finished: FinishedModel, file: Path, texts: Sequence[str], batch
     checked = check_same(file.name, config.label_names, config.decision, Decided(*expected), Decided(*found))
     note(
         f"{file.name}: probabilities within {checked['max_abs_probability_difference']:.1e} of the model's on "
-        f"{checked['rows']:,} texts, other label sets on {checked['rows_with_other_labels']}, all of them among the "
-        f"{checked['rows_near_a_cut']} texts with a probability within {checked['near']} of its cut"
+        f"{checked['rows']:,} texts; {checked['rows_with_other_labels']} have other label sets, "
+        f"{checked['rows_near_a_cut']} a probability within {checked['near']} of its cut"
     )
     return checked
 

@@ -48,7 +48,7 @@ def write_run(folder: Path, backbone: Backbone, layers: int, **arguments: object
     torch.nn.init.normal_(model.head.output.weight, std=2.0)
     texts = [row["text"] for row in quickstart("test")[:40]]
     logits = score_texts(model, backbone.tokenizer, texts, 64, 8)
-    model.head.output.bias.data -= logits.median(dim=0).values
+    model.head.output.bias.data -= logits.quantile(0.5, dim=0)  # between two texts: none lies at a cut of 0.5
     cuts = [0.4, 0.6, 0.5, 0.55, 0.45, 0.5, 0.5, 0.52]
     fitted = {"thresholds": cuts, "fitted_on": "validation", "rows": 7, "labels_sha256": hash_labels(names)}
     model.config.decision = default_decision() | fitted | {"empty": "at_least_one"}
