@@ -116,6 +116,59 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+# Texts to calibrated probabilities and label sets, (N, L) each.
+Decide = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
+
+
+def label_sets(
+    rows: Iterable[Mapping[str, str]], names: Sequence[str], decide: Decide, read_ahead: int = READ_AHEAD
+) -> Iterator[dict[str, Any]]:
+    """Label sets of a stream of texts, in its order.
+
+    Args:
+        rows: Each with `id` and `text`.
+        names: Label names by id.
+        decide: Of any number of texts.
+        read_ahead: Texts read before the first is answered.
+
+    Yields:
+        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability).
+    """
+    rows = iter(rows)
+    while block := list(itertools.islice(rows, read_ahead)):
+        for row, probs, chosen in zip(block, *decide([row["text"] for row in block]), strict=True):
+            ids = np.flatnonzero(chosen)
+            ids = ids[np.argsort(-probs[ids], kind="stable")]
+            scores = {names[i]: round(float(probs[i]), 6) for i in ids}
+            yield {"id": row["id"], "labels": list(scores), "scores": scores}
+
+
+def decide_by_length(
+    texts: Sequence[str], batch_size: int, num_labels: int, decide: Decide, progress: Callable[[int], Any] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Decide texts in batches of about equal length, which pads little.
+
+    Args:
+        texts: N texts.
+        batch_size: Texts of one forward pass.
+        num_labels: L.
+        decide: Of one batch.
+        progress: Called after each batch with its number of texts.
+
+    Returns:
+        As `decide`, in the order of the texts.
+    """
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    probs = np.empty((len(texts), num_labels), dtype=np.float32)
+    decided = np.empty(probs.shape, dtype=np.bool_)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        probs[chosen], decided[chosen] = decide([texts[i] for i in chosen])
+        if progress is not None:
+            progress(len(chosen))
+    return probs, decided
+
+
 @dataclass
 class FinishedModel:
     """A trained model with its tokenizer and decision.
@@ -231,39 +284,25 @@ class FinishedModel:
             batch_size: Texts of one forward pass.
             read_ahead: Texts read and sorted by length before the first is answered.
 
-        Yields:
-            `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability).
+        Returns:
+            As `label_sets` yields them.
 
         Cost: Constant memory: `read_ahead` texts at a time.
         """
-        names = self.labels.names
-        rows = iter(rows)
-        while block := list(itertools.islice(rows, read_ahead)):
-            for row, probs, chosen in zip(
-                block, *self._decide([row["text"] for row in block], batch_size), strict=True
-            ):
-                ids = np.flatnonzero(chosen)
-                ids = ids[np.argsort(-probs[ids], kind="stable")]
-                yield {
-                    "id": row["id"],
-                    "labels": [names[i] for i in ids],
-                    "scores": {names[i]: round(float(probs[i]), 6) for i in ids},
-                }
+        limit, count = CHARACTERS_A_TOKEN[-1] * self.tokenizer.model_max_length, self.model.config.num_labels
 
-    def _decide(self, texts: list[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-        limit = CHARACTERS_A_TOKEN[-1] * self.tokenizer.model_max_length
-        texts = [beginning(text, limit) for text in texts]
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-        device = self.model.device
-        probs = np.empty((len(texts), self.model.config.num_labels), dtype=np.float32)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = self.tokenizer([texts[i] for i in chosen], truncation=True, padding=True, return_tensors="pt")
-            with torch.inference_mode():
-                logits = self.model(**batch.to(device)).logits
-            probs[chosen] = probabilities(logits, self.model.config.decision).cpu().numpy()
-        decided = decide_probabilities(torch.from_numpy(probs), self.model.config.decision).numpy()
-        return probs, decided
+        def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+            return decide_by_length([beginning(text, limit) for text in texts], batch_size, count, self.decide)
+
+        return label_sets(rows, self.labels.names, decide, read_ahead)
+
+    def decide(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Calibrated probabilities and decided labels of one batch, (N, L) each."""
+        batch = self.tokenizer(list(texts), truncation=True, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            logits = self.model(**batch.to(self.model.device)).logits
+        probs = probabilities(logits, self.model.config.decision).cpu()
+        return probs.numpy(), decide_probabilities(probs, self.model.config.decision).numpy()
 
     def evaluate(
         self,

@@ -225,3 +225,11 @@ def recipe_of(finished: FinishedModel, overrides: Sequence[str]) -> Recipe:
     settled |= {"model.backbone_sha256": "null", **known_sources(Path(finished.name))}
     unused = [f"{key}={value}" for key, value in settled.items() if not any(o.startswith(f"{key}=") for o in overrides)]
     return load_recipe(finished.file("recipe.yaml"), [*unused, *overrides])
+
+
+def reading_of(finished: FinishedModel) -> dict[str, Any]:
+    """How a model's texts are read: arguments of `read_texts`, plain values."""
+    read = recipe_of(finished, ["data.source=."]).data
+    return {"text": list(read.text) if not isinstance(read.text, str) else read.text} | {
+        key: getattr(read, key) for key in PREPARATION
+    }

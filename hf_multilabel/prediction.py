@@ -8,17 +8,22 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.decisions.overrides import override_decision
 from hf_multilabel.errors import Finding, InputError
-from hf_multilabel.inference import READ_AHEAD, FinishedModel
-from hf_multilabel.measurement import recipe_of
+from hf_multilabel.inference import READ_AHEAD, FinishedModel, decide_by_length, label_sets
+from hf_multilabel.measurement import reading_of
+from hf_multilabel.publishing.onnx_session import OnnxModel, is_export
+from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
 
 FORMATS = ("jsonl", "csv")
 # Between the labels of a CSV cell.
@@ -37,11 +42,12 @@ def predict_file(
     form: str | None = None,
     batch_size: int = 32,
     decision: Mapping[str, Any] | None = None,
+    onnx: bool = False,
 ) -> None:
     """Predict the label set of every text of a source, in constant memory.
 
     Args:
-        model: Folder or Hub id.
+        model: Folder or Hub id, or the folder or file of an ONNX export.
         source: Text file (one text a line), JSONL, CSV, TSV or Parquet; `-` reads lines from stdin.
         text: Column of the text, several to be joined; None takes those the model was trained on. Lines have none.
         row_id: Column that names a row in the output; None numbers the rows.
@@ -49,6 +55,7 @@ def predict_file(
         form: `jsonl` or `csv`; None takes the output's ending, or jsonl.
         batch_size: Texts of one forward pass.
         decision: What differs from the stored decision, as arguments of `override_decision`; None values do not count.
+        onnx: The model must be an export; without it an export is recognised.
 
     Raises:
         InputError: If model, source, format or decision are wrong; an output that was there is untouched.
@@ -57,16 +64,11 @@ def predict_file(
     if form not in FORMATS:
         raise InputError(Finding("C201", "--format", f"expected {' or '.join(FORMATS)}, found {form!r}", "choose one"))
     check_output(output)
-    finished = FinishedModel.load(model)
-    finished.model.config.decision = another_decision(finished, decision or {})
+    predictor = open_predictor(model, decision or {}, onnx)
     # as in training: what was joined and stripped there must be here
-    read = recipe_of(finished, ["data.source=."]).data
-    rows = read_texts(
-        source, text=text or read.text, text_separator=read.text_separator, strip_html=read.strip_html, id=row_id
-    )
-    labels = finished.labels.names
-    if form == "csv" and any(DELIMITER in label for label in labels):
-        label = next(label for label in labels if DELIMITER in label)
+    rows = read_texts(source, **{**predictor.reading, "text": text or predictor.reading["text"]}, id=row_id)
+    if form == "csv" and any(DELIMITER in label for label in predictor.names):
+        label = next(label for label in predictor.names if DELIMITER in label)
         raise InputError(
             Finding(
                 "C203",
@@ -77,22 +79,78 @@ def predict_file(
         )
     # at a terminal each line is answered at once; a pipe is answered batch by batch
     read_ahead = READ_AHEAD if source != "-" else 1 if sys.stdin.isatty() else batch_size
-    predictions = finished.predict(tqdm(rows, desc="texts", unit="", disable=None), batch_size, read_ahead)
+    predictions = predictor.predict(tqdm(rows, desc="texts", unit="", disable=None), batch_size, read_ahead)
     with open_output(output) as stream:
         (write_csv if form == "csv" else write_jsonl)(stream, predictions)
 
 
-def another_decision(finished: FinishedModel, settings: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass
+class Predictor:
+    """What predicts, whatever runs it.
+
+    Args:
+        names: Label names by id.
+        reading: How its texts are read: text (columns), text_separator, strip_html.
+        predict: Rows, batch size and rows read ahead to what `label_sets` yields.
+    """
+
+    names: Sequence[str]
+    reading: Mapping[str, Any]
+    predict: Callable[[Iterable[Mapping[str, str]], int, int], Iterator[dict[str, Any]]]
+
+
+def open_predictor(model: str, settings: Mapping[str, Any], onnx: bool = False) -> Predictor:
+    """Load a finished model or an export.
+
+    Args:
+        model: As for `predict_file`.
+        settings: What differs from the stored decision.
+        onnx: As for `predict_file`.
+
+    Raises:
+        InputError: As `FinishedModel.load` and `OnnxModel.load`, or if the settings do not fit.
+    """
+    if onnx or is_export(Path(model)):
+        return onnx_predictor(OnnxModel.load(Path(model), torch.get_num_threads()), settings)
+    finished = FinishedModel.load(model)
+    finished.model.config.decision = another_decision(finished.model.config.decision, finished.labels.names, settings)
+    return Predictor(finished.labels.names, reading_of(finished), finished.predict)
+
+
+def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predictor:
+    """An export, whose graph decides; only another decision than the stored one is made of its probabilities.
+
+    Raises:
+        InputError: If the settings do not fit.
+    """
+    names, stored = exported.facts["labels"], exported.facts["decision"]
+    decision = another_decision(stored, names, settings)
+
+    def decide(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        probs, labels = exported.decide(texts)
+        same = decision is stored
+        return probs, labels if same else decide_probabilities(torch.from_numpy(probs), decision).numpy()
+
+    def predict(
+        rows: Iterable[Mapping[str, str]], batch_size: int, read_ahead: int = READ_AHEAD
+    ) -> Iterator[dict[str, Any]]:
+        return label_sets(
+            rows, names, lambda texts: decide_by_length(texts, batch_size, len(names), decide), read_ahead
+        )
+
+    return Predictor(names, exported.facts["reading"], predict)
+
+
+def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The stored decision with these settings.
 
     Raises:
-        InputError: If they do not fit the model's labels or each other.
+        InputError: If they do not fit the labels or each other.
     """
-    stored = finished.model.config.decision
     if all(value is None for value in settings.values()):
         return stored
     try:
-        return override_decision(stored, finished.labels.names, **settings)
+        return override_decision(stored, names, **settings)
     except ValueError as error:
         what, _, step = str(error).rpartition(". ") if ". " in str(error) else (str(error), "", "")
         fix = (step.rstrip(".")[:1].lower() + step.rstrip(".")[1:]) or "change the option"

@@ -18,7 +18,7 @@ from hf_multilabel.workflow import train
 from tests.metric_values import assert_same_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "evaluate", "tune", "predict", "inspect", "push", "doctor")
+COMMANDS = ("train", "evaluate", "tune", "predict", "inspect", "report", "push", "doctor", "export")
 
 
 def call(*arguments: object, stdin: str = "", cwd: Path = ROOT) -> subprocess.CompletedProcess:
@@ -74,6 +74,9 @@ def test_misspelt_key(tmp_path: Path) -> None:
         (("learn", "x"), "No such command"),
         (("train", "quickstart", "--resume", "--overwrite"), "one of them"),
         (("predict", "nowhere", "-"), "C102"),
+        (("predict", "nowhere", "-", "--onnx"), "P520"),
+        (("export", "onnx", "nowhere"), "C102"),
+        (("export", "plain", "recipes"), "C101"),
         (("predict", "recipes", "-"), "C101"),
         (("evaluate", "nowhere"), "C102"),
         (("push", "recipes", "me/model"), "P101"),

@@ -12,6 +12,7 @@ import sys
 from hf_multilabel.cli.app import app
 from hf_multilabel.cli.doctor import doctor
 from hf_multilabel.cli.evaluate import evaluate
+from hf_multilabel.cli.export import export
 from hf_multilabel.cli.inspect import inspect
 from hf_multilabel.cli.predict import predict
 from hf_multilabel.cli.push import push
@@ -25,6 +26,7 @@ COMMANDS = (inspect, train, evaluate, tune, predict, report_command, push, docto
 
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(export)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model
+from hf_multilabel.cli.app import BatchSize
 
 
 def predict(
-    model: Model,
+    model: Annotated[
+        str,
+        typer.Argument(help="A run's folder, for instance runs/quickstart, a Hub id OWNER/NAME, or an ONNX export."),
+    ],
     source: Annotated[
         str,
         typer.Argument(
@@ -46,6 +49,9 @@ def predict(
         str | None, typer.Option(help="fixed: a cut of 0.5 for all labels. Others need labelled rows: see tune.")
     ] = None,
     batch_size: BatchSize = 32,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="MODEL must be the folder or file of an ONNX export; they are recognised.")
+    ] = False,
 ) -> None:
     """Stream texts in and label sets out, in constant memory.
 
@@ -60,5 +66,13 @@ def predict(
         "max_labels": max_labels,
     }
     predict_file(
-        model, source, text=text, row_id=row_id, output=output, form=form, batch_size=batch_size, decision=settings
+        model,
+        source,
+        text=text,
+        row_id=row_id,
+        output=output,
+        form=form,
+        batch_size=batch_size,
+        decision=settings,
+        onnx=onnx,
     )

@@ -94,7 +94,7 @@ def _beta(logits: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return log_odds + _like(c, logits)
 
 
-def _isotonic(logits: Tensor, size: Tensor, x: Tensor, y: Tensor, slope: Tensor) -> Tensor:
+def isotonic(logits: Tensor, size: Tensor, x: Tensor, y: Tensor, slope: Tensor) -> Tensor:
     """Straight lines between the knots (x, y) of a label, beyond them with its slope.
 
     Args:
@@ -104,6 +104,16 @@ def _isotonic(logits: Tensor, size: Tensor, x: Tensor, y: Tensor, slope: Tensor)
         y: Their calibrated log-odds, (K,).
         slope: Beyond a label's first and last knot, () or (L,).
     """
+    return read_knots(logits, *(table.to(logits.device) for table in knot_tables(size, x, y, slope)))
+
+
+def knot_tables(size: Tensor, x: Tensor, y: Tensor, slope: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The knots as a table a label, W the most of any; arguments as of `isotonic`, on the CPU.
+
+    Returns:
+        x (L, W), +inf where a label has no more; y (L, W); slopes before the first and after each knot (L, W + 1); the
+        number of knots (L, 1).
+    """
     sizes, labels = size.long(), len(size)
     label = torch.repeat_interleave(torch.arange(labels, device=CPU), sizes)  # (K,)
     place = torch.arange(len(x), device=CPU) - torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
@@ -111,19 +121,29 @@ def _isotonic(logits: Tensor, size: Tensor, x: Tensor, y: Tensor, slope: Tensor)
     xs = torch.full((labels, width), math.inf, dtype=torch.float64, device=CPU)
     ys = torch.zeros_like(xs)
     xs[label, place], ys[label, place] = x, y
-    slopes = slope.expand(labels)[:, None].repeat(1, width + 1)  # (L, width + 1): before the first knot, after each
+    slopes = slope.expand(labels)[:, None].repeat(1, width + 1)  # (L, W + 1)
     inner = (place[1:] > 0).nonzero().squeeze(1) + 1
     slopes[label[inner], place[inner]] = (y[inner] - y[inner - 1]) / (x[inner] - x[inner - 1])
-    xs, ys, slopes, last = (table.to(logits.device) for table in (xs, ys, slopes, sizes[:, None]))
+    return xs, ys, slopes, sizes[:, None]
+
+
+def read_knots(logits: Tensor, xs: Tensor, ys: Tensor, slopes: Tensor, last: Tensor) -> Tensor:
+    """The lines of `knot_tables` at the logits: (N, L) -> (N, L)."""
+    if torch.compiler.is_exporting():  # a graph has no loop over a number of blocks that only its reader knows
+        return _between(logits, xs, ys, slopes, last)
     result = torch.empty_like(logits)
-    rows = max(1, BLOCK // max(1, labels))
+    rows = max(1, BLOCK // max(1, len(xs)))
     for block, out in zip(logits.split(rows), result.split(rows), strict=True):
-        wide = block.double().T.contiguous()  # (L, n); in float32 two knots could fall together
-        passed = torch.searchsorted(xs, wide, right=True).minimum(last)  # +inf is no knot
-        anchor = (passed - 1).clamp_(min=0)
-        found = ys.gather(1, anchor) + slopes.gather(1, passed) * (wide - xs.gather(1, anchor))
-        out.copy_(torch.where(wide.isnan(), wide, found).T)
+        out.copy_(_between(block, xs, ys, slopes, last))
     return result
+
+
+def _between(logits: Tensor, xs: Tensor, ys: Tensor, slopes: Tensor, last: Tensor) -> Tensor:
+    wide = logits.double().T.contiguous()  # (L, n); in float32 two knots could fall together
+    passed = torch.searchsorted(xs, wide, right=True).minimum(last)  # +inf is no knot
+    anchor = (passed - 1).clamp(min=0)
+    found = ys.gather(1, anchor) + slopes.gather(1, passed) * (wide - xs.gather(1, anchor))
+    return torch.where(wide.isnan(), wide, found).T.to(logits.dtype)
 
 
 def _prior_shift(logits: Tensor) -> Tensor:
@@ -172,6 +192,6 @@ CALIBRATIONS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "temperature_per_label": (_temperature, ("temperature",)),
     "platt": (_platt, ("slope", "intercept")),
     "beta": (_beta, ("a", "b", "c")),
-    "isotonic": (_isotonic, ("size", "x", "y", "slope")),
+    "isotonic": (isotonic, ("size", "x", "y", "slope")),
     "prior_shift": (_prior_shift, ()),
 }

@@ -147,6 +147,8 @@ def decide_probabilities(probs: Tensor, decision: dict[str, Any]) -> Tensor:
         raise ValueError(f"probs: expected shape (N, L), found {tuple(probs.shape)}. Pass one row a text.")
     check_settings(decision, probs.shape[1])
     thresholds = torch.as_tensor(decision["thresholds"], dtype=torch.float64, device=probs.device)  # () or (L,)
+    if torch.compiler.is_exporting():  # a graph has no loop over a number of blocks that only its reader knows
+        return _decide_block(probs.double(), thresholds, decision)
     decided = torch.empty(probs.shape, dtype=torch.bool, device=probs.device)
     rows = max(1, BLOCK // max(1, probs.shape[1]))
     for block, out in zip(probs.split(rows), decided.split(rows), strict=True):
@@ -172,7 +174,8 @@ def decide(logits: Tensor, decision: dict[str, Any]) -> Tensor:
 
 def _decide_block(probs: Tensor, thresholds: Tensor, decision: dict[str, Any]) -> Tensor:
     """`decide_probabilities` of a few rows in float64: (n, L) -> bool (n, L)."""
-    if probs.numel() and not ((probs >= 0) & (probs <= 1)).all():
+    # a graph can't refuse values it has not seen
+    if not torch.compiler.is_exporting() and probs.numel() and not ((probs >= 0) & (probs <= 1)).all():
         raise ValueError("probs: expected values in [0, 1], found NaN or others. Pass logits through probabilities().")
     rule = decision["rule"]
     least = max(decision["min_labels"] or 0, 1 if decision["empty"] == "at_least_one" else 0)
@@ -183,12 +186,21 @@ def _decide_block(probs: Tensor, thresholds: Tensor, decision: dict[str, Any]) -
     if rule in ("top_k", "threshold_top_k"):
         chosen &= _highest(probs, decision["top_k"])
     if least:
-        short = (chosen.sum(1) < least).nonzero().squeeze(1)
         # what is chosen already stays: +inf ranks it above every margin
-        chosen[short] = _highest(scores[short].masked_fill(chosen[short], math.inf), least)
-    if decision["max_labels"] is not None:
-        long = (chosen.sum(1) > decision["max_labels"]).nonzero().squeeze(1)
-        chosen[long] = _highest(scores[long].masked_fill(~chosen[long], -math.inf), decision["max_labels"])
+        chosen = _choose_again(chosen, chosen.sum(1) < least, scores, chosen, math.inf, least)
+    most = decision["max_labels"]
+    if most is not None:
+        chosen = _choose_again(chosen, chosen.sum(1) > most, scores, ~chosen, -math.inf, most)
+    return chosen
+
+
+def _choose_again(chosen: Tensor, rows: Tensor, scores: Tensor, fixed: Tensor, score: float, k: int) -> Tensor:
+    """In some rows, bool (n,), the k highest scores in place of what was chosen; scores at `fixed` are `score`."""
+    if torch.compiler.is_exporting():  # a graph does it in all rows: how many need it is known only to its reader
+        again = _highest(scores.masked_fill(fixed, score), k)
+        return (rows.unsqueeze(1) & again) | (~rows.unsqueeze(1) & chosen)
+    found = rows.nonzero().squeeze(1)
+    chosen[found] = _highest(scores[found].masked_fill(fixed[found], score), k)
     return chosen
 
 

@@ -43,22 +43,30 @@ def expected_f1_sets(probs: Tensor, least: int = 0, most: int | None = None) -> 
         >>> expected_f1_sets(torch.tensor([[0.4, 0.35, 0.05], [0.1, 0.05, 0.05]], dtype=torch.float64)).tolist()
         [[True, True, False], [False, False, False]]
     """
-    size = min(probs.shape[1], TOP)
+    if torch.compiler.is_exporting():  # a graph has no loop over a number of blocks that only its reader knows
+        return _best_sets(probs, least, most)
     if probs.numel() == 0:
         return torch.zeros_like(probs, dtype=torch.bool)
     chosen = torch.empty_like(probs, dtype=torch.bool)
-    rows = max(1, ROOM // size**2)
+    rows = max(1, ROOM // min(probs.shape[1], TOP) ** 2)
     for block, out in zip(probs.split(rows), chosen.split(rows), strict=True):
-        ordered, ids = block.sort(dim=1, descending=True, stable=True)
-        value = expected_f1(ordered)[:, least : (size if most is None else most) + 1]
-        if value.shape[1]:
-            sizes = torch.arange(value.shape[1], device=probs.device).expand_as(value)
-            worse = value < value.max(1, keepdim=True).values
-            best = least + sizes.masked_fill(worse, value.shape[1]).min(1, keepdim=True).values  # (n, 1)
-        else:
-            best = torch.full((len(block), 1), least, device=probs.device)
-        out.scatter_(1, ids, torch.arange(probs.shape[1], device=probs.device) < best)
+        out.copy_(_best_sets(block, least, most))
     return chosen
+
+
+def _best_sets(probs: Tensor, least: int, most: int | None) -> Tensor:
+    """`expected_f1_sets` of a few rows."""
+    size = min(probs.shape[1], TOP)
+    ordered, ids = probs.sort(dim=1, descending=True, stable=True)
+    value = expected_f1(ordered)[:, least : (size if most is None else most) + 1]
+    if value.shape[1]:
+        sizes = torch.arange(value.shape[1], device=probs.device).expand_as(value)
+        worse = value < value.max(1, keepdim=True).values
+        best = least + sizes.masked_fill(worse, value.shape[1]).min(1, keepdim=True).values  # (n, 1)
+    else:
+        best = torch.full_like(ids[:, :1], least)
+    chosen = torch.arange(probs.shape[1], device=probs.device) < best  # (n, L), of the labels in order
+    return torch.zeros_like(chosen).scatter(1, ids, chosen)
 
 
 def expected_f1(ordered: Tensor) -> Tensor:
@@ -70,25 +78,28 @@ def expected_f1(ordered: Tensor) -> Tensor:
         p, last = top[:, k : k + 1], counts[-1]
         zero = torch.zeros_like(p)
         counts.append(torch.cat([last * (1 - p), zero], 1) + torch.cat([zero, last * p], 1))
-    rest = _inverse_mean(ordered[:, size:].sum(1, keepdim=True), size)  # e_m(a) for a = 1 .. 2 m, (n, 2 m)
-    value = torch.empty(len(ordered), size + 1, dtype=ordered.dtype, device=ordered.device)
-    value[:, 0] = (1 - ordered).prod(1)
+    rest = _inverse_mean(
+        ordered[:, size:].sum(1, keepdim=True), size, ordered.shape[1]
+    )  # e_m(a) for a = 1 .. 2 m, (n, 2 m)
+    values = []
     for k in range(size, 0, -1):
         caught = torch.arange(1, k + 1, dtype=ordered.dtype, device=ordered.device)
-        value[:, k] = 2 * (caught * counts[k][:, 1:] * rest[:, k : 2 * k]).sum(1)  # a = k + caught stands at a - 1
+        values.append(2 * (caught * counts[k][:, 1:] * rest[:, k : 2 * k]).sum(1))  # a = k + caught stands at a - 1
         p = top[:, k - 1 : k]
         rest = p * rest[:, 1 : 2 * k] + (1 - p) * rest[:, : 2 * k - 1]
-    return value
+    values.append((1 - ordered).prod(1))
+    return torch.stack(values[::-1], dim=1)
 
 
-def _inverse_mean(mean: Tensor, size: int) -> Tensor:
+def _inverse_mean(mean: Tensor, size: int, total: int) -> Tensor:
     """E[1 / (a + R)] of a Poisson R for a = 1 .. 2 size: its means (n, 1) -> (n, 2 size).
 
     It is the integral of t^(a - 1) exp(-mean (1 - t)) over [0, 1]: Gauss-Legendre, exact where the mean is 0.
     """
     power = torch.arange(2 * size, dtype=mean.dtype, device=mean.device)
-    if not mean.any():
-        return (1 / (power + 1)).expand(len(mean), -1)
+    # up to TOP labels there is no rest, whatever the texts
+    if total <= size or not mean.any():
+        return (1 / (power + 1)).expand(mean.shape[0], -1)
     step = torch.arange(1, size + 64, dtype=mean.dtype, device=mean.device)
     side = step / (4 * step**2 - 1).sqrt()
     nodes, vectors = torch.linalg.eigh(torch.diag(side, 1) + torch.diag(side, -1))
