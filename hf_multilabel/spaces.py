@@ -11,18 +11,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from huggingface_hub import HfApi, RepoCard, hf_hub_download
+from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, RepositoryNotFoundError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from hf_multilabel.console import note
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
-from hf_multilabel.inference import one_line
 from hf_multilabel.publishing.bundle import verify_bundle
 from hf_multilabel.publishing.card import describe_decision
+from hf_multilabel.publishing.card_sections import BLOCK
 from hf_multilabel.publishing.space import SpaceFacts, write_space
 from hf_multilabel.publishing.space_hub import push_space
 from hf_multilabel.remote_code.configuration_multilabel import MultiLabelConfig
@@ -112,7 +115,7 @@ def read_config(model: str, path: Path) -> MultiLabelConfig:
             raise ValueError(f"model_type {values.get('model_type')!r}")
         return MultiLabelConfig.from_dict(values)
     except (ValueError, TypeError) as error:
-        what = f"expected a model of this package, found {one_line(error)}"
+        what = f"expected a model of this package, found {' '.join(str(error).split())}"
         fix = "give a folder written by hf-multilabel train, or a repo pushed from one"
         raise InputError(Finding("C501", model, what, fix)) from error
 
@@ -135,10 +138,12 @@ def check_choices(model: str, *, push: str | None, local: bool, port: int | None
 
 def card_examples(card: Path | None) -> list[str]:
     """The widget's texts in a model card, none if it has none."""
-    if card is None or not card.is_file():
-        return []
-    data = RepoCard(card.read_text(encoding="utf-8"), ignore_metadata_errors=True).data.to_dict()
-    widget = data.get("widget")
+    block = None if card is None or not card.is_file() else BLOCK.match(card.read_text(encoding="utf-8"))
+    try:
+        data = YAML(typ="safe").load(block.group(1)) if block else None
+    except YAMLError:
+        return []  # people edit cards, and examples are no reason to stop
+    widget = data.get("widget") if isinstance(data, dict) else None
     found = [line.get("text") for line in widget if isinstance(line, dict)] if isinstance(widget, list) else []
     return [text for text in found if isinstance(text, str)]
 
@@ -190,7 +195,8 @@ def run_space(folder: str | Path, port: int | None = None) -> None:
     command = [sys.executable, "-u", "app.py"]
     with subprocess.Popen(command, cwd=folder, env={**os.environ, **own, "PYTHONSAFEPATH": ""}) as process:
         try:
-            signal.signal(signal.SIGTERM, _stop)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, _stop)
             code = process.wait()
         except KeyboardInterrupt:
             code = 0  # the way to end it

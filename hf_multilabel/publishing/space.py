@@ -26,7 +26,7 @@ FILES = (*COPIED, SETTINGS, CARD)
 SDK_VERSION = "6.31.0"
 PYTHON_VERSION = "3.12"
 # A thousand texts of an encoder's usual length take two free CPUs one to ten minutes.
-LIMITS = {"characters": 20_000, "rows": 1_000, "bytes": 2_000_000}
+LIMITS = {"characters": 20_000, "rows": 1_000, "columns": 100, "bytes": 2_000_000}
 # Bars beside the decided labels: more than a screen of them is not read.
 SHOWN = 12
 EXAMPLES = 6

@@ -31,6 +31,7 @@ REQUEST_BYTES = 1 << 20
 DRAINED_BYTES = 1 << 27
 KEPT_S = 3600
 PREVIEWED = 8
+NO_FILE = "The first rows of your file appear here."
 PROGRESS = gr.Progress()  # as a default argument it tells the page to show one
 # names people give a column of texts
 TEXT_COLUMNS = ("text", "texts", "sentence", "abstract", "comment", "content", "body", "title")
@@ -70,7 +71,7 @@ class Page:
     def read_file(self, path: str | None) -> tuple[str, Any, Any]:
         """What an uploaded file holds, and its columns to choose from."""
         if path is None:
-            return "", gr.update(choices=[], value=None), gr.update(visible=False)
+            return bars.notice(NO_FILE), gr.update(choices=[], value=None), gr.update(visible=False)
         try:
             table = read_table(path, self.limits)
         except Refused as refused:
@@ -158,7 +159,7 @@ def build(page: Page) -> gr.Blocks:
                 column = gr.Dropdown([], label="Column of the text", allow_custom_value=True, elem_id="column")
                 start = gr.Button("Label all rows", variant="primary", elem_id="start")
             with gr.Column(scale=6, min_width=300):
-                outcome = gr.HTML(bars.notice("The first rows of your file appear here."), elem_id="outcome")
+                outcome = gr.HTML(bars.notice(NO_FILE), elem_id="outcome")
                 download = gr.DownloadButton("Download labelled.csv", visible=False, elem_id="download")
         gr.HTML(colophon(settings))
 

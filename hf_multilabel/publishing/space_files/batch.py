@@ -40,7 +40,7 @@ def read_table(path: str | Path, limits: Mapping[str, int]) -> Table:
 
     Args:
         path: The file.
-        limits: `bytes`, `rows` and `characters` (of a cell) that are taken.
+        limits: `bytes`, `rows`, `columns` and `characters` (of a cell) that are taken.
 
     Raises:
         Refused: If the file is too large, no UTF-8 text, no table, or has no rows.
@@ -77,6 +77,8 @@ def _checked(reader: Iterator[list[str]], limits: Mapping[str, int]) -> Iterator
             continue
         if header is None:
             header = row
+            if len(row) > limits["columns"]:
+                raise Refused(f"The file has {len(row):,} columns; at most {limits['columns']:,} are taken.")
             name, times = Counter(row).most_common(1)[0]
             if times > 1:
                 raise Refused(f"{times:,} columns are called “{name[:80]}”. Rename them.")

@@ -105,8 +105,8 @@ def move_cuts(decision: dict[str, Any], shift: float) -> dict[str, Any]:
         shift: Above 0 more labels are decided (recall), below 0 fewer (precision). A cut of 0 or 1 stays.
 
     Example:
-        >>> move_cuts({"thresholds": [0.5, 1.0]}, 2.0)
-        {'thresholds': [0.11920292202211756, 1.0]}
+        >>> move_cuts({"rule": "threshold", "thresholds": [0.5, 1.0]}, math.log(4))
+        {'rule': 'threshold', 'thresholds': [0.2, 1.0]}
     """
     cuts = decision["thresholds"]
     moved = [move_cut(cut, shift) for cut in cuts] if isinstance(cuts, list | tuple) else move_cut(cuts, shift)
