@@ -241,6 +241,7 @@ THEME = {
     "button_primary_background_fill": "*primary_700",
     "button_primary_background_fill_hover": "*primary_800",
     "button_primary_text_color": "white",
+    "link_text_color": "*primary_700",
     "slider_color": "*primary_600",
 }
 # The same in the dark, where it differs.
@@ -252,6 +253,7 @@ DARK = {
     "block_info_text_color": "*neutral_300",
     "body_text_color_subdued": "*neutral_300",
     "input_border_color": "*neutral_500",
+    "link_text_color": "*primary_300",
     "slider_color": "*primary_400",
 }
 
