@@ -17,7 +17,13 @@ from pathlib import Path
 from types import FrameType
 
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, HTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -91,7 +97,9 @@ def resolve_model(
             config = read_config(model, Path(hf_hub_download(model, "config.json", revision=commit)))
             try:
                 card = Path(hf_hub_download(model, "README.md", revision=commit))
-            except EntryNotFoundError:
+            except EntryNotFoundError as error:
+                if not is_missing(error):
+                    raise
                 card = None
     return SpaceFacts(
         title=title or Path(where).name,
@@ -158,13 +166,22 @@ def hub_errors(model: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RepositoryNotFoundError, EntryNotFoundError, HFValidationError) as error:
-        what = f"expected a run's folder or a model OWNER/NAME on the Hub, found none: {type(error).__name__}"
-        fix = "check the name; for a private model set HF_TOKEN or log in with `hf auth login`"
-        raise InputError(Finding("C502", model, what, fix)) from error
-    except (OSError, HTTPError) as error:
+    except (OSError, HTTPError, EntryNotFoundError, HFValidationError) as error:
+        if is_missing(error):
+            what = f"expected a run's folder or a model OWNER/NAME on the Hub, found none: {type(error).__name__}"
+            fix = "check name and revision; for a private model set HF_TOKEN or log in with `hf auth login`"
+            raise InputError(Finding("C502", model, what, fix)) from error
         what = f"expected the Hub to answer, found {type(error).__name__}"
         raise EnvironmentFault(Finding("C503", model, what, "check the connection, then try again")) from error
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether the Hub answered that there is no such thing, or none for this user; not that it failed."""
+    if isinstance(error, LocalEntryNotFoundError):
+        return False  # the Hub could not be reached, and nothing was downloaded before
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in (400, 401, 403, 404)
+    return isinstance(error, (EntryNotFoundError, HFValidationError))
 
 
 def check_local() -> None:

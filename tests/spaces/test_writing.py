@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -291,3 +292,47 @@ def test_a_wrong_login_is_told(client: SpacesHub, folder: Path) -> None:
     with pytest.raises(InputError, match="P302"):
         space_hub.push_space(folder, "user/locked", token="hf_somebodyelse")
     assert "user/space:locked" not in client.repos
+
+
+@pushed
+def test_the_command_pins_writes_and_pushes(
+    client: SpacesHub, commit: str, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", client.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert cli.call(["space", "user/tiny", "--revision", "v1", "--push", "user/cli", "--example", "a vote"]) == 0
+    held = client.space("user/cli").at("main")
+    assert capsys.readouterr().out.strip() == f"{client.url}/spaces/user/cli/commit/{held.oid}"
+    assert contents(tmp_path / "spaces" / "tiny") == {name: held.files[name].data for name in space.FILES}
+    found = json.loads(held.files["space.json"].data)
+    assert (found["model"], found["revision"], found["examples"]) == ("user/tiny", commit, ["a vote"])
+    assert cli.call(["space", "user/tiny", "--revision", "v1"]) == 2
+    assert "P701" in capsys.readouterr().err
+    assert cli.call(["space", "user/tiny", "--revision", "v9", "--overwrite"]) == 2
+    assert "C502" in capsys.readouterr().err
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the client waits between its own tries
+    client.fail("GET /api/models/user/tiny", 503, times=99)
+    assert cli.call(["space", "user/tiny", "--overwrite"]) == 3
+    assert "C503" in capsys.readouterr().err
+    client.faults.clear()
+    client.fail("(GET|HEAD) /user/tiny/resolve/.*/README.md", 503, times=99)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "another"))
+    assert cli.call(["space", "user/tiny", "--overwrite"]) == 3
+    assert "C503" in capsys.readouterr().err
+    client.faults.clear()
+    other = {"config.json": b'{"model_type": "bert"}'}
+    client.add_model("user/bert", other)
+    assert cli.call(["space", "user/bert"]) == 2
+    assert "C501" in capsys.readouterr().err
+    assert not (tmp_path / "spaces" / "bert").exists()
+    assert client.token not in "".join(
+        path.read_text("utf-8", "replace") for path in tmp_path.rglob("*") if path.is_file()
+    )
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.call(["space", "--help"]) == 0
+    assert "hf-multilabel space runs/quickstart --local" in " ".join(capsys.readouterr().out.split())

@@ -114,7 +114,7 @@ class Page:
         said += [f"{bars.count(blank, 'row')} without a text"] if blank else []
         said += ["at another operating point than the stored one"] if shift else []
         shown = [[text, *row[-len(ADDED) :]] for text, row in zip(texts[:PREVIEWED], rows[1:], strict=False)]
-        return bars.notice(", ".join(said) + ".") + bars.preview([column, *ADDED], shown)
+        return bars.notice(", ".join(said) + ".") + bars.preview([column, "labels", "probabilities"], shown)
 
 
 def build(page: Page) -> gr.Blocks:
