@@ -30,7 +30,8 @@ REQUEST_BYTES = 1 << 20
 # Refused bytes that are still read, so that the sender gets an answer and not a broken connection.
 DRAINED_BYTES = 1 << 27
 KEPT_S = 3600
-PREVIEWED = 8
+PREVIEWED = 8  # rows
+LABELS_SHOWN = 400  # characters of a row's labels
 NO_FILE = "The first rows of your file appear here."
 PROGRESS = gr.Progress()  # as a default argument it tells the page to show one
 # names people give a column of texts
@@ -113,8 +114,11 @@ class Page:
         said += [f"{bars.count(unlabelled, 'text')} without a label"] if unlabelled else []
         said += [f"{bars.count(blank, 'row')} without a text"] if blank else []
         said += ["at another operating point than the stored one"] if shift else []
-        shown = [[text, *row[-len(ADDED) :]] for text, row in zip(texts[:PREVIEWED], rows[1:], strict=False)]
-        return bars.notice(", ".join(said) + ".") + bars.preview([column, "labels", "probabilities"], shown)
+        head = [column, "labels", "probabilities"]
+        shown = [
+            [bars.quote(text), *row[-len(ADDED) :]] for text, row in zip(texts[:PREVIEWED], rows[1:], strict=False)
+        ]
+        return bars.notice(", ".join(said) + ".") + bars.preview(head, shown, most=LABELS_SHOWN)
 
 
 def build(page: Page) -> gr.Blocks:

@@ -126,11 +126,11 @@ def refusal(sentence: str) -> str:
     return f'<p class="refusal" role="alert">{escape(sentence)}</p>'
 
 
-def preview(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The first rows of a table."""
+def preview(header: Sequence[str], rows: Sequence[Sequence[str]], most: int = QUOTED) -> str:
+    """The first rows of a table, at most so many characters of a cell."""
     head = "".join(f'<th scope="col"><bdi>{escape(quote(cell))}</bdi></th>' for cell in header)
     body = "".join(
-        "<tr>" + "".join(f"<td><bdi>{escape(quote(cell))}</bdi></td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td><bdi>{escape(quote(cell, most))}</bdi></td>" for cell in row) + "</tr>" for row in rows
     )
     # it scrolls sideways where it is wide: the keyboard must reach it
     return (
@@ -139,14 +139,14 @@ def preview(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def quote(text: str) -> str:
+def quote(text: str, most: int = QUOTED) -> str:
     """The beginning of a text.
 
     Example:
         >>> quote("a" * 100)[-3:]
         'aa…'
     """
-    return text if len(text) <= QUOTED else text[:QUOTED] + "…"
+    return text if len(text) <= most else text[:most] + "…"
 
 
 def count(number: int, noun: str) -> str:
