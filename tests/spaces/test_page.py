@@ -62,11 +62,13 @@ def page(browser, served: Served) -> Iterator[object]:
 
 def show(page, text: str) -> None:
     """Type a text, ask for its labels and wait until they are those of this text."""
+    # what an earlier text was answered must not be taken for the answer to this one
+    page.evaluate("document.querySelector('#answer .refusal')?.classList.add('old')")
     page.get_by_role("textbox", name="Text At most").fill(text)
     page.get_by_role("button", name="Show labels").click()
     page.wait_for_function(
         "text => document.querySelector('#answer .quoted')?.textContent === text || "
-        "document.querySelector('#answer .refusal')",
+        "document.querySelector('#answer .refusal:not(.old)')",
         arg=text[:80] + ("…" if len(text) > 80 else ""),
     )
 
@@ -96,9 +98,8 @@ def slide(page, value: float) -> None:
 
 def clear(page) -> None:
     """Take back the file that was chosen, if any."""
-    remove = page.locator("#file").get_by_role("button", name=re.compile("clear|remove", re.IGNORECASE))
-    if remove.count():
-        remove.first.click()
+    if not page.locator("#file input[type=file]").count():
+        page.locator("#file").get_by_role("button", name=re.compile("clear|remove", re.IGNORECASE)).first.click()
         page.locator("#outcome", has_text="appear here").wait_for()
 
 
@@ -171,7 +172,7 @@ def test_a_file_comes_back_with_the_labels_the_model_decides(page, tiny: Tiny, t
     rows += [["x", "  ", "blank"], ["y", 'the "senate",\nin two lines', "quoted"], ["z", "=1+1 goal", ""]]
     writer.writerows(rows)
     assert "15 rows, 3 columns" in upload(page, stream.getvalue().encode())
-    assert page.get_by_label("Column of the text").input_value() == "text"
+    page.wait_for_function("document.querySelector('#column input').value === 'text'")
     page.get_by_role("button", name="Label all rows").click()
     page.locator("#outcome", has_text="15 rows labelled").wait_for()
     with page.expect_download() as started:
@@ -238,8 +239,8 @@ def test_a_file_above_the_limit_is_refused_by_the_page(page, served: Served) -> 
 
 def test_a_column_that_is_not_there_is_refused(page) -> None:
     upload(page, b"body,<b>x</b>\nparliament passes,1\n")
+    page.wait_for_function("document.querySelector('#column input').value === 'body'")
     column = page.get_by_label("Column of the text")
-    assert column.input_value() == "body"
     column.fill("<img src=x onerror=document.title='owned'>")
     column.press("Enter")
     page.get_by_role("button", name="Label all rows").click()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from labelling import Judgement, move_cut
 
 # A bar more helps nobody, and thousands would slow the browser.
-MOST_BARS = 100
+MOST_BARS = 40
 QUOTED = 80
 
 
