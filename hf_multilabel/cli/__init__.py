@@ -17,12 +17,13 @@ from hf_multilabel.cli.inspect import inspect
 from hf_multilabel.cli.predict import predict
 from hf_multilabel.cli.push import push
 from hf_multilabel.cli.report import report as report_command
+from hf_multilabel.cli.space import space
 from hf_multilabel.cli.train import train
 from hf_multilabel.cli.tune import tune
 from hf_multilabel.errors import EnvironmentFault, MultiLabelError
 
 # In the order of --help: one function a file, whose docstring and arguments are the command's help.
-COMMANDS = (inspect, train, evaluate, tune, predict, report_command, push, doctor)
+COMMANDS = (inspect, train, evaluate, tune, predict, report_command, push, doctor, space)
 
 for command in COMMANDS:
     app.command()(command)
