@@ -11,7 +11,8 @@
     reports       reports/         one split as a model scored it -> figures, an HTML page
     publishing    publishing/      the output folder as a proved Hub repository, pushed
     workflow      workflow.py      one recipe through all of the above
-    commands      cli/             hf-multilabel train | evaluate | report | predict | inspect | push
+    commands      cli/             hf-multilabel inspect | train | evaluate | tune | predict | report | push | doctor |
+                                   export | space
 
 Importing the package lets AutoConfig, AutoModel, AutoModelForSequenceClassification and
 `pipeline("multi-label-classification")` find its classes, and lets saved models carry their code.
@@ -43,13 +44,23 @@ _LATER = {
     "LabelSpace": "hf_multilabel.data.labels",
     "build_loss": "hf_multilabel.losses.registry",
     "build_model": "hf_multilabel.backbones",
+    "compare": "hf_multilabel.measurement",
+    "evaluate": "hf_multilabel.measurement",
+    "examine": "hf_multilabel.publishing.doctor.examination",
+    "export_onnx": "hf_multilabel.exporting",
+    "export_plain": "hf_multilabel.exporting",
     "fit_decision": "hf_multilabel.decisions.thresholds",
     "fit_thresholds": "hf_multilabel.decisions.thresholds",
     "load_backbone": "hf_multilabel.backbones",
     "load_data": "hf_multilabel.data.loading",
     "load_recipe": "hf_multilabel.recipe",
+    "make_space": "hf_multilabel.spaces",
+    "predict_file": "hf_multilabel.prediction",
     "push_bundle": "hf_multilabel.publishing.hub",
     "push_decision": "hf_multilabel.publishing.decision_push",
+    "report_pair": "hf_multilabel.reporting",
+    "report_run": "hf_multilabel.reporting",
+    "resolve_model": "hf_multilabel.spaces",
     "tokenize": "hf_multilabel.data.batching",
     "train": "hf_multilabel.workflow",
     "tune": "hf_multilabel.tuning",

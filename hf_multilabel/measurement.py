@@ -26,7 +26,7 @@ SHOWN = 5
 
 
 def evaluate(
-    model: str, source: str | None, overrides: Sequence[str] = (), *, split: str = "test", batch_size: int = 32
+    model: str, source: str | None = None, overrides: Sequence[str] = (), *, split: str = "test", batch_size: int = 32
 ) -> dict[str, dict[str, Any]]:
     """Measure a finished model on a dataset, at 0.5 and at its own decision.
 

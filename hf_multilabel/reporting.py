@@ -40,7 +40,7 @@ REPORT_SECONDS, MOST_ADDED = 10.0, 0.05
 
 def report_run(
     model: str,
-    source: str | None,
+    source: str | None = None,
     overrides: Sequence[str] = (),
     *,
     split: str = "test",

@@ -42,7 +42,7 @@ NEEDS = "this needs hf-multilabel[space]: pip install 'hf-multilabel[space]'"
 
 def make_space(
     facts: SpaceFacts,
-    output: Path,
+    output: str | Path,
     *,
     push: str | None = None,
     private: bool = False,
@@ -64,6 +64,7 @@ def make_space(
         InputError: As `write_space` and `push_space`.
         EnvironmentFault: As `write_space` and `push_space`.
     """
+    output = Path(output)
     write_space(output, facts, overwrite)
     note(f"written: {output}")
     return None if push is None else push_space(output, push, private=private, overwrite=overwrite)

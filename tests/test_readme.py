@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import hf_multilabel as hml
 from hf_multilabel import cli
+from hf_multilabel.publishing import hub
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.workflow import train
 
@@ -43,6 +47,24 @@ def test_the_lines_that_train_with_the_trainer(minilm: object, tmp_path: Path) -
     assert names["trainer"].state.global_step == 2
 
 
+def test_the_lines_that_do_what_the_commands_do(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "mine"
+    shutil.copytree(finished, run)
+    pushed = []
+    push = inspect.signature(hml.push_bundle)
+    monkeypatch.setattr(hub, "push_bundle", lambda *given, **named: pushed.append(push.bind(*given, **named).arguments))
+    code = next(block for block in blocks("python") if "FinishedModel" in block)
+    code = code.replace('"runs/mine"', repr(str(run))).replace("spaces/mine", str(tmp_path / "space"))
+    code = code.replace("int8=True", "rows=8")  # what int8 costs a random model says nothing
+    exec(compile(code, "README.md", "exec"), {})
+    assert (run / "report.html").is_file()
+    assert (tmp_path / "mine-onnx" / "model.onnx").is_file()
+    assert (tmp_path / "space" / "app.py").is_file()
+    assert pushed == [{"folder": str(run), "repo_id": "me/my-topics", "private": True}]
+
+
 def test_the_recipe_for_own_data(tmp_path: Path) -> None:
     (tmp_path / "my_folder").mkdir()
     recipe = tmp_path / "mine.yaml"
@@ -54,8 +76,20 @@ def test_the_recipe_for_own_data(tmp_path: Path) -> None:
 def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = {found for line in lines for found in re.findall(r"hf-multilabel (\w+)", line)}
-    assert commands == {"train", "inspect", "predict", "evaluate", "tune", "push"}
+    assert commands == {
+        "train",
+        "inspect",
+        "predict",
+        "evaluate",
+        "tune",
+        "push",
+        "report",
+        "doctor",
+        "export",
+        "space",
+    }
     assert all(cli.call([command, "--help"]) == 0 for command in commands)
+    assert all(cli.call(["export", form, "--help"]) == 0 for form in ("onnx", "plain"))
     shown = capsys.readouterr().out
     assert {found for line in lines for found in re.findall(r" (--[a-z]+)", line)} <= set(
         re.findall(r"--[a-z]+", shown)
