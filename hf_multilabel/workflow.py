@@ -151,9 +151,10 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> d
 
 def sources(recipe: Recipe) -> dict[str, str]:
     """Where the data of a run lie on this machine, so that `evaluate` finds them again; never published."""
+    found = {"data.source": recipe.data.source, "data.corrections": recipe.data.corrections}
     names = recipe.data.label_names
-    found = {"data.source": recipe.data.source}
-    return found | ({"data.label_names": names} if isinstance(names, str) else {})
+    named = {"data.label_names": names} if isinstance(names, str) else {}
+    return named | {key: value for key, value in found.items() if value is not None}
 
 
 def announce(data: MultiLabelData) -> None:

@@ -35,8 +35,10 @@ def measure_lengths(
     longest = int(train.max(initial=1))
     # the last bin holds what is longer than nearly all texts: a few outliers would squeeze the rest
     end = max(float(np.percentile(train, 99)) if len(train) else 1.0, min(longest, max_length) * 1.1, 8.0)
-    edges = np.unique(np.round(np.linspace(0, end, BINS + 1)))
-    counts, _ = np.histogram(np.minimum(train, edges[-1]), edges)
+    # one edge just above the cut, so that a bar is whole on one side of it
+    width = max(1.0, max_length / max(1, round(BINS * max_length / end)))
+    edges = 0.5 + width * np.arange(int(np.ceil((end - 0.5) / width)) + 1)
+    counts, _ = np.histogram(np.clip(train, 1, edges[-1]), edges)
     return LengthFacts(
         unit="words" if count is None else "tokens",
         tokenizer=tokenizer,
