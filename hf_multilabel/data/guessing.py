@@ -205,8 +205,10 @@ def _zero_one_columns(columns: Mapping[str, pa.Array]) -> list[str]:
 
 
 def _mean_length(array: pa.Array) -> float:
+    """Mean characters of cells; 0 where hardly a cell has a letter: delimited files hold numbers as text."""
     cells = array.drop_null().to_pylist()
-    return float(np.mean([len(cell) for cell in cells])) if cells else 0.0
+    spoken = sum(any(letter.isalpha() for letter in cell[:200]) for cell in cells)
+    return float(np.mean([len(cell) for cell in cells])) if cells and spoken > len(cells) / 2 else 0.0
 
 
 def _best(names: Sequence[str], preferred: Sequence[str]) -> str | None:

@@ -65,7 +65,7 @@ def write_recommendation(
         EnvironmentFault: If the file can't be written.
     """
     choices = recommend(profile, recipe.model.backbone, positions, hidden)
-    reading = [Choice("data", key, value) for key, value in placed(read, file).items()]
+    reading = [Choice("data", key, value, why(key, profile.guessed)) for key, value in placed(read, file).items()]
     text = render([*reading, *choices], profile)
     part = file.with_name(f"{file.name}.part")
     try:
@@ -77,6 +77,12 @@ def write_recommendation(
         raise EnvironmentFault(Finding("D303", str(file), what, "name another file")) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def why(key: str, guessed: Sequence[str]) -> str:
+    """Why a key of the section `data` was guessed; "" where it was given."""
+    reasons = (reason.partition(" (")[2].removesuffix(")") for reason in guessed if reason.startswith(f"data.{key}:"))
+    return next((f"guessed: {reason}" for reason in reasons), "")
 
 
 def placed(read: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import RenderableType
@@ -15,6 +16,7 @@ from hf_multilabel.data.profile.facts import LabelPair
 WIDEST_BAR = 24
 NAME_WIDTH = 34
 PAIRS = 8
+WIDTH = 78
 
 
 def profile_tables(profile: DataProfile, shown: int = 20) -> Iterator[RenderableType]:
@@ -39,7 +41,7 @@ def profile_tables(profile: DataProfile, shown: int = 20) -> Iterator[Renderable
 def split_table(profile: DataProfile) -> Table:
     """One column a split."""
     title = f"{escape(profile.source)}: {len(profile.labels):,} labels"
-    table = Table(title=title, title_justify="left")
+    table = _titled(title)
     table.add_column("")
     for split in profile.splits:
         table.add_column(split, justify="right")
@@ -69,7 +71,7 @@ def label_table(profile: DataProfile, shown: int) -> Table:
         f"Labels by training rows; imbalance: MeanIR {found['mean_ir']:,.1f}, CVIR {found['cvir']:.2f}, "
         f"SCUMBLE {found['scumble']:.3f}"
     )
-    table = Table(title=title, title_justify="left")
+    table = _titled(title)
     table.add_column("label", max_width=NAME_WIDTH, overflow="ellipsis", no_wrap=True)
     for heading in ("rows", "share", "IRLbl"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -92,7 +94,7 @@ def pair_table(profile: DataProfile) -> Table:
     """The strongest pairs of labels by lift and by Jaccard similarity."""
     found = profile.cooccurrence
     title = f"Labels that stand together, in {found.least:,} training rows at least"
-    table = Table(title=title, title_justify="left")
+    table = _titled(title)
     table.add_column("pair", max_width=44, overflow="ellipsis", no_wrap=True)
     for heading in ("rows", "lift", "Jaccard"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -112,7 +114,7 @@ def _add_pairs(table: Table, pairs: Sequence[LabelPair]) -> None:
 def length_table(profile: DataProfile) -> Table:
     """Lengths of the texts, and what the recipe's length cuts."""
     found = profile.lengths
-    table = Table(title=f"Lengths in {found.unit}", title_justify="left")
+    table = _titled(f"Lengths in {found.unit}")
     table.add_column("split")
     for heading in ("texts", "5%", "median", "95%", "99%", "most", f"> {found.max_length:,}"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -128,7 +130,7 @@ def length_table(profile: DataProfile) -> Table:
 
 def findings_table(profile: DataProfile) -> Table:
     """What should not be: repeated texts, labels that are missing, shares that shift."""
-    table = Table(title="To look at before training", title_justify="left")
+    table = _titled("To look at before training")
     table.add_column("what")
     table.add_column("count", justify="right")
     table.add_column("for instance", overflow="fold")
@@ -189,7 +191,7 @@ def memory_table(profile: DataProfile) -> Table:
     title = (
         f"Memory of a run: {found.batch_size} texts of {found.length:,} tokens, {found.parameters / 1e6:.1f} M weights"
     )
-    table = Table(title=title, title_justify="left", show_header=False)
+    table = _titled(title, show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for name in ("weights", "gradients", "optimizer", "activations", "evaluation", "libraries"):
@@ -203,12 +205,17 @@ def errors_table(profile: DataProfile) -> Table:
     found = profile.errors
     assert found is not None
     title = f"Suspected label errors in {escape(found.file)}: {found.missing:,} missing, {found.wrong:,} wrong"
-    table = Table(title=title, title_justify="left", caption=escape(found.method), caption_justify="left")
+    table = _titled(title, caption=escape(found.method), caption_justify="left")
     table.add_column("label", max_width=50, overflow="ellipsis", no_wrap=True)
     table.add_column("pairs", justify="right")
     for label, count in found.by_label.items():
         table.add_row(escape(label), f"{count:,}")
     return table
+
+
+def _titled(title: str, **options: Any) -> Table:
+    """A table as wide as its title, which would be broken above a narrow one."""
+    return Table(title=title, title_justify="left", min_width=min(WIDTH, len(title)), **options)
 
 
 def _bytes(size: int) -> str:

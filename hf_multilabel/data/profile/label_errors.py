@@ -103,7 +103,7 @@ def rank_suspects(scores: HeldOutScores, targets: csr_matrix) -> tuple[np.ndarra
     """Suspected pairs, the surest first.
 
     A pair is suspect where confident learning says so: the probability of the opposite is as high as it is on average
-    on the rows that have the opposite.
+    on the rows that have the opposite. A label that is not given is suspect from a probability of 0.5 on, too.
 
     Args:
         scores: Out-of-fold probabilities.
@@ -120,7 +120,7 @@ def rank_suspects(scores: HeldOutScores, targets: csr_matrix) -> tuple[np.ndarra
     suspect = np.zeros(given.shape, bool)
     for column in range(given.shape[1]):
         suspect[:, column] = confident_issues(given[:, column], scores.probs[:, column])
-    missing, wrong = np.argwhere(suspect & ~given), np.argwhere(suspect & given)
+    missing, wrong = np.argwhere((suspect | (scores.probs >= 0.5)) & ~given), np.argwhere(suspect & given)
     own = (scores.probs * given).sum(axis=0) / np.maximum(given.sum(axis=0), 1)
     sure = scores.probs[tuple(missing.T)]
     doubtful = scores.probs[tuple(wrong.T)] / np.maximum(own[wrong[:, 1]], 1e-12)

@@ -47,8 +47,7 @@ def find_near_duplicates(
     """
     drawn = _draw(texts, most_bytes)
     joined = pa.chunked_array(
-        [chunk for split, found in texts.items() for chunk in found.take(pa.array(drawn[split])).chunks],
-        pa.large_string(),
+        [chunk for split in texts for chunk in _take(texts[split], drawn[split])], pa.large_string()
     )
     split_of = np.repeat(np.arange(len(texts)), [len(rows) for rows in drawn.values()])
     first, second, similarity = find_pairs(joined)
@@ -177,6 +176,11 @@ def _agreement(signatures: np.ndarray, first: np.ndarray, second: np.ndarray, bl
     steps = range(0, len(first), block)
     parts = [(signatures[first[i : i + block]] == signatures[second[i : i + block]]).mean(axis=1) for i in steps]
     return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _take(text: pa.ChunkedArray, rows: np.ndarray) -> list[pa.Array]:
+    """These rows, in the same memory if they are all."""
+    return text.chunks if len(rows) == len(text) else text.take(pa.array(rows)).chunks
 
 
 def _draw(texts: Mapping[str, pa.ChunkedArray], most_bytes: int) -> dict[str, np.ndarray]:
