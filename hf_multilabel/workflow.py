@@ -161,6 +161,8 @@ def announce(data: MultiLabelData) -> None:
     """Say what was loaded."""
     rows = ", ".join(f"{split} {len(dataset):,}" for split, dataset in data.splits.items())
     note(f"data: {rows} rows, {len(data.labels):,} labels, {data.statistics['cardinality']['train']:.2f} a row")
+    if corrected := data.statistics.get("corrections"):
+        note(f"corrections: {corrected['added']:,} labels added, {corrected['removed']:,} removed")
 
 
 def balance_of(recipe: Recipe) -> dict[str, Any] | None:

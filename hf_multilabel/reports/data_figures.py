@@ -79,11 +79,13 @@ def draw_lengths(profile: DataProfile) -> Figure:
             axes.bar(edges[:-1][part], counts[part], np.diff(edges)[part], align="edge", color=color, label=name)
     axes.set_xlim(0, edges[-1])
     share = found.truncated.get("train", 0.0)
-    axes.axvline(found.max_length, color=ORANGE, linewidth=2)
-    left = found.max_length > 0.6 * edges[-1]
+    place = min(found.max_length, float(edges[-1]))
+    if place < edges[-1]:
+        axes.axvline(place, color=ORANGE, linewidth=2)
+    left = place > 0.6 * edges[-1]
     axes.annotate(
         f"max_length {found.max_length:,}\n{share:.1%} of the texts are longer",
-        (found.max_length, 0.97),
+        (place, 0.97),
         xycoords=("data", "axes fraction"),
         xytext=(-6 if left else 6, 0),
         textcoords="offset points",

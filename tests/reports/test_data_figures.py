@@ -23,14 +23,15 @@ from hf_multilabel.reports.data_report import render_data_report
 FigureCanvasAgg = pytest.importorskip("matplotlib.backends.backend_agg").FigureCanvasAgg
 
 
-def make_profile(labels: int, rows: int = 3000, name: str = "a label with quite a long name") -> DataProfile:
+def make_profile(labels: int, max_length: int = 128) -> DataProfile:
+    rows, name = 3000, "a label with quite a long name"
     rng = np.random.default_rng(0)
     rates = 0.4 / np.arange(1, labels + 1)
     matrix = csr_matrix(rng.random((rows, labels)) < rates)
     names = tuple(f"{name} {number}" for number in range(labels))
     matrices = {"train": matrix, "test": csr_matrix(rng.random((rows // 5, labels)) < rates)}
     lengths = LengthFacts(
-        "tokens", "bert", 128, {"train": rows}, {"train": dict.fromkeys((5, 25, 50, 75, 95, 99, 100), 100)},
+        "tokens", "bert", max_length, {"train": rows}, {"train": dict.fromkeys((5, 25, 50, 75, 95, 99, 100), 100)},
         {"train": 0.25}, {64: 0.5}, tuple(0.5 + 8 * n for n in range(25)), tuple(range(24)),
     )  # fmt: skip
     pair = NearPair("train 1", "test 2", 0.9, "<script>alert(1)</script>", "text")
@@ -51,9 +52,9 @@ def make_profile(labels: int, rows: int = 3000, name: str = "a label with quite 
     )
 
 
-@pytest.fixture(scope="module", params=[2, 6, 40, 4271])
+@pytest.fixture(scope="module", params=[(2, 5000), (6, 128), (40, 32), (4271, 190)], ids=lambda sizes: str(sizes[0]))
 def profile(request: pytest.FixtureRequest) -> DataProfile:
-    return make_profile(request.param)
+    return make_profile(*request.param)
 
 
 def drawn_ticks(axes: Any) -> Iterator[Any]:
