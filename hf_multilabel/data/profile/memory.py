@@ -99,8 +99,9 @@ def estimate_memory(model: ModelShape, run: RunShape) -> MemoryEstimate:
     layer = layer_bytes(model, run)
     boundary = 4 * model.hidden
     kept = (model.trained_layers * boundary + layer) if run.checkpointing else model.trained_layers * layer
-    # logits, their gradient and the targets
-    activations = tokens * (kept + boundary) + 3 * 4 * run.batch_size * model.labels
+    # one layer's gradients are there beside its values; then logits, their gradient and the targets
+    work = layer if model.trained_layers else 0
+    activations = tokens * (kept + work + boundary) + 3 * 4 * run.batch_size * model.labels
     if run.precision != "fp32":
         activations += 2 * model.parameters  # autocast keeps its copies until the step is over
     in_part = is_kept_in_part(model.labels, run.keep_scores)

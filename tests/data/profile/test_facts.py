@@ -104,7 +104,7 @@ def test_memory_by_hand() -> None:
     assert (found.weights, found.gradients, found.optimizer) == (4000, 2400, 4800)
     layer = 4 * (8 * 32 + 2 * 64)
     assert layer_bytes(MODEL, RUN) == layer
-    assert found.activations == 2 * 10 * (2 * layer + 4 * 32) + 3 * 4 * 2 * 5
+    assert found.activations == 2 * 10 * (3 * layer + 4 * 32) + 3 * 4 * 2 * 5
     assert found.evaluation == 7 * 3 * 4 * 5
     assert found.total == 4000 + 4800 + 2400 + found.activations
 
