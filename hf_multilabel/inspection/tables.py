@@ -205,7 +205,8 @@ def errors_table(profile: DataProfile) -> Table:
     found = profile.errors
     assert found is not None
     title = f"Suspected label errors in {escape(found.file)}: {found.missing:,} missing, {found.wrong:,} wrong"
-    table = _titled(title, caption=escape(found.method), caption_justify="left")
+    judged = f"{found.labels:,} of {len(profile.labels):,} labels judged: {found.method}"
+    table = _titled(title, caption=escape(judged), caption_justify="left")
     table.add_column("label", max_width=50, overflow="ellipsis", no_wrap=True)
     table.add_column("pairs", justify="right")
     for label, count in found.by_label.items():

@@ -13,7 +13,7 @@ from rich.console import Console
 from hf_multilabel import cli
 from hf_multilabel.errors import InputError
 from hf_multilabel.inspection import inspect_data
-from hf_multilabel.inspection.recommending import names_are_words
+from hf_multilabel.inspection.recommending import names_are_words, placed
 from hf_multilabel.inspection.sources import ask
 from hf_multilabel.inspection.tables import profile_tables
 from hf_multilabel.recipe import load_recipe
@@ -127,6 +127,7 @@ def test_the_recommended_recipe_reasons_and_trains(inspected: tuple[Path, object
     folder, _ = inspected
     text = (folder / "articles.yaml").read_text()
     assert "label_embedding  # the names are words" in text
+    assert 'label_delimiter: ";"  # guessed: between names that come again' in text
     assert "empty: allow  # 20 rows have no label" in text
     steps = ["training.max_steps=2", "training.save_strategy=no", f"training.output_dir={tmp_path / 'run'}"]
     metrics = train(load_recipe(folder / "articles.yaml", steps))
@@ -156,6 +157,12 @@ def test_without_the_backbone_lengths_are_in_words(
     assert profile.lengths.unit == "words"
     assert profile.memory is None
     assert "lengths are in words" in capsys.readouterr().err
+
+
+def test_a_recipe_beside_its_data_names_them_relatively(tmp_path: Path) -> None:
+    read = {"source": str(tmp_path / "data/rows.csv"), "text": "body", "label_names": "/elsewhere/names.txt"}
+    placed_there = placed(read, tmp_path / "mine.yaml")
+    assert placed_there == {"source": "./data/rows.csv", "text": "body", "label_names": "/elsewhere/names.txt"}
 
 
 @pytest.mark.parametrize(

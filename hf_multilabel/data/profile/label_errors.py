@@ -29,6 +29,7 @@ LEAST_ROWS = 2 * FOLDS
 # Long documents say what they are about near their beginning; the rest costs more than it tells.
 CHARACTERS = 2_000
 FEATURES = 100_000
+FEW_TEXTS = 1_000
 PENALTY_C = 3.0
 # Stored values times labels times folds: about two minutes on one core.
 MOST_WORK = 1.5e9
@@ -57,13 +58,16 @@ def score_held_out(texts: Sequence[str], targets: csr_matrix, most_work: float =
         targets: Labels as given, (N, L).
         most_work: Stored TF-IDF values times labels times folds.
 
+    Raises:
+        InputError: If the texts have no words.
+
     Cost: About 80 ns a unit of work.
     """
-    features = TfidfVectorizer(
-        sublinear_tf=True, min_df=2, ngram_range=(1, 2), max_features=FEATURES, dtype=np.float32
-    ).fit_transform([text[:CHARACTERS] for text in texts])
     counts = targets.getnnz(axis=0)
     enough = np.flatnonzero((counts >= LEAST_ROWS) & (len(texts) - counts >= LEAST_ROWS))
+    if not len(enough):
+        return HeldOutScores(np.zeros((len(texts), 0), np.float32), enough)
+    features = weigh_words(texts)
     most = max(1, int(most_work / (FOLDS * max(features.nnz, 1))))
     judged = np.sort(enough[np.argsort(-counts[enough], kind="stable")[:most]])
     given = targets[:, judged].toarray().astype(bool)
@@ -76,6 +80,24 @@ def score_held_out(texts: Sequence[str], targets: csr_matrix, most_work: float =
                 probs[held_out, column] = _fit(seen, given[inside, column], unseen)
                 progress.update()
     return HeldOutScores(probs, judged)
+
+
+def weigh_words(texts: Sequence[str]) -> csr_matrix:
+    """TF-IDF of words and pairs of words, (N, V) float32.
+
+    Raises:
+        InputError: If the texts have no words.
+    """
+    # of few texts every word counts
+    least = 2 if len(texts) > FEW_TEXTS else 1
+    weigh = TfidfVectorizer(
+        sublinear_tf=True, min_df=least, ngram_range=(1, 2), max_features=FEATURES, dtype=np.float32
+    )
+    try:
+        return weigh.fit_transform([text[:CHARACTERS] for text in texts])
+    except ValueError as error:
+        what = f"expected texts with words, found none ({error})"
+        raise InputError(Finding("D124", "--label-errors", what, "check data.text")) from error
 
 
 def group_folds(targets: csr_matrix, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:

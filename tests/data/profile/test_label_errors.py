@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.data.profile.label_errors import group_folds, rank_suspects, score_held_out
+from hf_multilabel.errors import InputError
 
 QUICKSTART = Path(__file__).parents[3] / "recipes/data/quickstart"
 
@@ -53,3 +54,11 @@ def test_labels_of_few_rows_are_not_judged_and_work_is_bounded() -> None:
     targets = csr_matrix(np.stack([np.arange(60) % 3 == 0, np.arange(60) < 3, np.arange(60) % 2 == 0], axis=1))
     assert score_held_out(texts, targets).judged.tolist() == [0, 2]
     assert score_held_out(texts, targets, most_work=1).judged.tolist() == [2]  # the most frequent one
+
+
+def test_too_few_rows_judge_nothing_and_texts_without_words_are_refused() -> None:
+    scores = score_held_out(["a text", "another"], csr_matrix([[1], [0]], dtype=bool))
+    assert scores.probs.shape == (2, 0)
+    assert [pairs.shape for pairs in rank_suspects(scores, csr_matrix([[1], [0]], dtype=bool))] == [(0, 2), (0, 2)]
+    with pytest.raises(InputError, match=r"D124.*data\.text"):
+        score_held_out(["?!"] * 40, csr_matrix(np.arange(40)[:, None] % 2))
