@@ -28,6 +28,8 @@ FOLDS = 5
 LEAST_ROWS = 2 * FOLDS
 # Long documents say what they are about near their beginning; the rest costs more than it tells.
 CHARACTERS = 2_000
+# Of the labels given, so many are looked for among those that are not: a usual rate of errors.
+LEAST_SHARE = 0.05
 FEATURES = 100_000
 FEW_TEXTS = 1_000
 PENALTY_C = 3.0
@@ -125,7 +127,8 @@ def rank_suspects(scores: HeldOutScores, targets: csr_matrix) -> tuple[np.ndarra
     """Suspected pairs, the surest first.
 
     A pair is suspect where confident learning says so: the probability of the opposite is as high as it is on average
-    on the rows that have the opposite. A label that is not given is suspect from a probability of 0.5 on, too.
+    on the rows that have the opposite. A label that is not given is suspect from a probability of 0.5 on, too; and as
+    rare labels seldom come so far, the most probable ones are, until there are 5% as many as labels given.
 
     Args:
         scores: Out-of-fold probabilities.
@@ -142,11 +145,21 @@ def rank_suspects(scores: HeldOutScores, targets: csr_matrix) -> tuple[np.ndarra
     suspect = np.zeros(given.shape, bool)
     for column in range(given.shape[1]):
         suspect[:, column] = confident_issues(given[:, column], scores.probs[:, column])
-    missing, wrong = np.argwhere((suspect | (scores.probs >= 0.5)) & ~given), np.argwhere(suspect & given)
+    missing, wrong = np.argwhere(_missing(scores.probs, given, suspect)), np.argwhere(suspect & given)
     own = (scores.probs * given).sum(axis=0) / np.maximum(given.sum(axis=0), 1)
     sure = scores.probs[tuple(missing.T)]
     doubtful = scores.probs[tuple(wrong.T)] / np.maximum(own[wrong[:, 1]], 1e-12)
     return missing[np.argsort(-sure, kind="stable")], wrong[np.argsort(doubtful, kind="stable")]
+
+
+def _missing(probs: np.ndarray, given: np.ndarray, suspect: np.ndarray) -> np.ndarray:
+    """Where a label that is not given seems to hold, bool, (N, J)."""
+    found = (suspect | (probs >= 0.5)) & ~given
+    wanted = min(int(np.ceil(LEAST_SHARE * given.sum())), int((~given).sum()))
+    if wanted > found.sum():
+        absent = np.where(given, -1.0, probs)
+        found |= absent >= np.partition(absent, -wanted, axis=None)[-wanted]
+    return found & ~given
 
 
 def confident_issues(given: np.ndarray, probs: np.ndarray) -> np.ndarray:

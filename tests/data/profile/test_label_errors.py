@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from hf_multilabel.data.loading import load_data
-from hf_multilabel.data.profile.label_errors import group_folds, rank_suspects, score_held_out
+from hf_multilabel.data.profile.label_errors import HeldOutScores, group_folds, rank_suspects, score_held_out
 from hf_multilabel.errors import InputError
 
 QUICKSTART = Path(__file__).parents[3] / "recipes/data/quickstart"
@@ -40,6 +40,16 @@ def test_planted_errors_are_found_far_better_than_by_chance() -> None:
         chance = planted[others].mean()
         assert found > 0.3
         assert found > 8 * chance
+
+
+def test_the_most_probable_are_listed_where_none_is_sure() -> None:
+    pytest.importorskip("cleanlab")
+    rng = np.random.default_rng(0)
+    given = rng.random((100, 2)) < 0.2
+    probs = np.where(given, 0.9, 0.1 * rng.random((100, 2))).astype(np.float32)
+    missing, _ = rank_suspects(HeldOutScores(probs, np.arange(2)), csr_matrix(given))
+    expected = np.argwhere(~given)[np.argsort(-probs[~given])][: int(np.ceil(0.05 * given.sum()))]
+    assert missing.tolist() == expected.tolist()
 
 
 def test_copies_of_a_text_share_a_fold() -> None:
