@@ -67,18 +67,7 @@ def inspect_data(
         note(f"guessed {guess}")
     data = load_leniently(asked)
     backbone = find_backbone(asked.recipe, data)
-    note("measuring lengths, labels and near duplicates" if near else "measuring lengths and labels")
-    profile = profile_data(
-        data,
-        asked.name,
-        asked.recipe.data.max_length,
-        None if backbone is None else partial(count_tokens, backbone),
-        None if backbone is None else asked.recipe.model.backbone,
-        near,
-        asked.guessed,
-    )
-    if backbone is not None:
-        profile = replace(profile, memory=estimate_run(asked.recipe, backbone, data, profile.lengths))
+    profile = measure_data(asked, data, backbone, near)
     if label_errors is not None:
         profile = replace(profile, errors=find_suspects(data, label_errors))
     console = Console(highlight=False)
@@ -90,6 +79,23 @@ def inspect_data(
     if recipe is not None:
         recommend_recipe(recipe, asked, data, profile, backbone)
     return profile
+
+
+def measure_data(asked: Asked, data: MultiLabelData, backbone: Backbone | None, near: bool) -> DataProfile:
+    """All that is cheap, and the memory of a run where the backbone is known."""
+    note("measuring lengths, labels and near duplicates" if near else "measuring lengths and labels")
+    profile = profile_data(
+        data,
+        asked.name,
+        asked.recipe.data.max_length,
+        None if backbone is None else partial(count_tokens, backbone),
+        None if backbone is None else asked.recipe.model.backbone,
+        near,
+        asked.guessed,
+    )
+    if backbone is None:
+        return profile
+    return replace(profile, memory=estimate_run(asked.recipe, backbone, data, profile.lengths))
 
 
 def load_leniently(asked: Asked) -> MultiLabelData:

@@ -63,42 +63,8 @@ def estimate_run(recipe: Recipe, backbone: Backbone, data: MultiLabelData, lengt
     """
     with blame(recipe, "training"):
         args = MultiLabelTrainingArguments(**recipe.training)
-    with blame(recipe, "model"), torch.device("meta"):
-        settings = recipe.model
-        model = MultiLabelForSequenceClassification(
-            MultiLabelConfig(
-                backbone_config=copy.deepcopy(backbone.config),
-                pooling=settings.pooling,
-                head=settings.head,
-                head_kwargs=dict(settings.head_kwargs),
-                id2label=dict(enumerate(data.labels.names)),
-            )
-        )
-    config = backbone.config
-    with blame(recipe, "peft"):
-        if recipe.peft.method:
-            add_adapters(model, **recipe.peft.arguments())
-    freeze_for_good(model, args.backbone_mode, args.freeze_layers, args.freeze_embeddings)
-    _, depth = find_layers(model.backbone)
-    weights = [value for name, value in config.to_dict().items() if "att" in name and "dropout" in name]
-    rate = settings.attention_dropout if settings.attention_dropout is not None else settings.dropout
-    drops = rate > 0 if rate is not None else any(isinstance(value, float) and value > 0 for value in weights)
-    on_cpu = args.device.type == "cpu"
     longest = max(found[100] for found in lengths.percentiles.values())
-    shape = ModelShape(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        trainable=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        hidden=config.hidden_size,
-        feed_forward=getattr(config, "intermediate_size", None)
-        or getattr(config, "hidden_dim", None)
-        or 4 * config.hidden_size,
-        layers=depth,
-        trained_layers=_trained_layers(model, depth, args.freeze_layers),
-        heads=config.num_attention_heads,
-        labels=len(data.labels),
-        fused=not (on_cpu and drops),
-        dropout=settings.dropout is None or settings.dropout > 0,
-    )
+    on_cpu = args.device.type == "cpu"
     run = RunShape(
         batch_size=args.per_device_train_batch_size,
         length=min(recipe.data.max_length, longest if lengths.unit == "tokens" else recipe.data.max_length),
@@ -109,7 +75,57 @@ def estimate_run(recipe: Recipe, backbone: Backbone, data: MultiLabelData, lengt
         checkpointing=args.gradient_checkpointing,
         on_cpu=on_cpu,
     )
-    return estimate_memory(shape, run)
+    return estimate_memory(model_shape(recipe, backbone, data.labels.names, args), run)
+
+
+def model_shape(
+    recipe: Recipe, backbone: Backbone, labels: Sequence[str], args: MultiLabelTrainingArguments
+) -> ModelShape:
+    """Sizes of the recipe's model and of what is trained of it; no weight is read.
+
+    Raises:
+        InputError: If model, adapters or what is frozen do not go together.
+    """
+    settings, config = recipe.model, backbone.config
+    with blame(recipe, "model"), torch.device("meta"):
+        model = MultiLabelForSequenceClassification(
+            MultiLabelConfig(
+                backbone_config=copy.deepcopy(config),
+                pooling=settings.pooling,
+                head=settings.head,
+                head_kwargs=dict(settings.head_kwargs),
+                id2label=dict(enumerate(labels)),
+            )
+        )
+    with blame(recipe, "peft"):
+        if recipe.peft.method:
+            add_adapters(model, **recipe.peft.arguments())
+    with blame(recipe, "training"):
+        freeze_for_good(model, args.backbone_mode, args.freeze_layers, args.freeze_embeddings)
+    _, depth = find_layers(model.backbone)
+    width = getattr(config, "intermediate_size", None) or getattr(config, "hidden_dim", None)
+    return ModelShape(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trainable=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        hidden=config.hidden_size,
+        feed_forward=width or 4 * config.hidden_size,
+        layers=depth,
+        trained_layers=_trained_layers(model, depth, args.freeze_layers),
+        heads=config.num_attention_heads,
+        labels=len(labels),
+        fused=not (args.device.type == "cpu" and _drops_attention(recipe, backbone)),
+        dropout=settings.dropout is None or settings.dropout > 0,
+    )
+
+
+def _drops_attention(recipe: Recipe, backbone: Backbone) -> bool:
+    """Whether attention weights are dropped in training: then they are kept, for no fused kernel on a CPU does so."""
+    settings = recipe.model
+    rate = settings.attention_dropout if settings.attention_dropout is not None else settings.dropout
+    if rate is not None:
+        return rate > 0
+    named = [value for name, value in backbone.config.to_dict().items() if "att" in name and "dropout" in name]
+    return any(isinstance(value, float) and value > 0 for value in named)
 
 
 def _trained_layers(model: MultiLabelForSequenceClassification, depth: int, frozen: int) -> int:

@@ -150,6 +150,17 @@ def test_corrected_suspects_are_fed_back(table: Path, inspected: tuple[Path, obj
     assert profile.corrections["left"] == len(entries) - 1
 
 
+@pytest.mark.parametrize("change", ["peft.method=lora", "training.freeze_layers=1", "training.backbone_mode=frozen"])
+def test_what_is_not_trained_takes_less_memory(
+    table: Path, inspected: tuple[Path, object], tiny_backbone_folder: Path, change: str
+) -> None:
+    options = [f"model.backbone={tiny_backbone_folder}", "data.max_length=16", change]
+    less, all_trained = inspect_data(str(table), options, near=False).memory, inspected[1].memory
+    assert less.trainable < all_trained.trainable
+    assert less.optimizer < all_trained.optimizer
+    assert less.total < all_trained.total
+
+
 def test_without_the_backbone_lengths_are_in_words(
     table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
