@@ -195,7 +195,7 @@ def load_rows(
     given = recipe.data.load_arguments() | {"known_labels": finished.labels} | arguments
     if source is not None:
         # what was brought is used whole, unless it was said otherwise
-        whole = {"max_rows": None, "validation_size": 0, "test_size": 0}
+        whole = {"max_rows": None, "validation_size": 0, "test_size": 0, "corrections": None}
         given |= {key: v for key, v in whole.items() if not any(o.startswith(f"data.{key}") for o in overrides)}
     return recipe, load_data(**given)
 
@@ -221,7 +221,8 @@ def was_fitted_on(finished: FinishedModel, texts: Sequence[str]) -> bool:
 def recipe_of(finished: FinishedModel, overrides: Sequence[str]) -> Recipe:
     """The recipe a model was trained with, its data where they lay on this machine if nothing else is said."""
     # what only training needs may be on another machine by now
-    settled = {"data.label_names": "null", "model.backbone": "scratch", "model.revision": "null"}
+    settled = {"data.label_names": "null", "data.corrections": "null"}
+    settled |= {"model.backbone": "scratch", "model.revision": "null"}
     settled |= {"model.backbone_sha256": "null", **known_sources(Path(finished.name))}
     unused = [f"{key}={value}" for key, value in settled.items() if not any(o.startswith(f"{key}=") for o in overrides)]
     return load_recipe(finished.file("recipe.yaml"), [*unused, *overrides])

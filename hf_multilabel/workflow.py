@@ -166,15 +166,18 @@ def train(
 
 def sources(recipe: Recipe) -> dict[str, str]:
     """Where the data of a run lie on this machine, so that `evaluate` finds them again; never published."""
+    found = {"data.source": recipe.data.source, "data.corrections": recipe.data.corrections}
     names = recipe.data.label_names
-    found = {"data.source": recipe.data.source}
-    return found | ({"data.label_names": names} if isinstance(names, str) else {})
+    named = {"data.label_names": names} if isinstance(names, str) else {}
+    return named | {key: value for key, value in found.items() if value is not None}
 
 
 def announce(data: MultiLabelData) -> None:
     """Say what was loaded."""
     rows = ", ".join(f"{split} {len(dataset):,}" for split, dataset in data.splits.items())
     note(f"data: {rows} rows, {len(data.labels):,} labels, {data.statistics['cardinality']['train']:.2f} a row")
+    if corrected := data.statistics.get("corrections"):
+        note(f"corrections: {corrected['added']:,} labels added, {corrected['removed']:,} removed")
 
 
 def balance_of(recipe: Recipe) -> dict[str, Any] | None:

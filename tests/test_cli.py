@@ -196,4 +196,4 @@ def test_inspect_shows_labels_and_lengths() -> None:
     done = call("inspect", "quickstart")
     assert done.returncode == 0, done.stderr
     assert "1,000" in done.stdout
-    assert "words a text" in done.stdout
+    assert "Lengths in tokens" in done.stdout

@@ -1,7 +1,8 @@
-"""`hf-multilabel inspect`: what a recipe's data hold."""
+"""`hf-multilabel inspect`: what data hold, before a model is trained on them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,15 +11,41 @@ from hf_multilabel.cli.app import Overrides
 
 
 def inspect(
-    recipe: Annotated[str, typer.Argument(help="A recipe: its data section says how the data is read.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe; or data themselves: a file, a folder with files named by split, a dataset on the Hub.",
+            metavar="RECIPE|DATA",
+        ),
+    ],
     overrides: Overrides = None,
     labels: Annotated[int, typer.Option(help="Show so many labels, the most and least frequent.", min=2)] = 20,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write a report.html, a profile.json, or a FOLDER with both and the figures as PNG."),
+    ] = None,
+    label_errors: Annotated[
+        Path | None,
+        typer.Option(
+            help="Search for wrong labels (minutes) and list them there, .csv or .jsonl. Write fix into the column "
+            "action where the suggestion is right, and give the list back as data.corrections.",
+        ),
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Write a recommended recipe there, with reasons.")] = None,
+    near: Annotated[bool, typer.Option(help="Search for texts that are nearly the same.")] = True,
 ) -> None:
-    """Show what a recipe's data holds, before training on it: rows, labels, lengths, shared texts, unseen labels.
+    """Show what data hold, before training on them.
 
-    Example: [bold]hf-multilabel inspect recipes/goemotions.yaml data.source=DIR[/bold]
+    Rows, labels, label sets, imbalance, labels that stand together, lengths and what is cut, repeated and nearly
+    repeated texts, leaks between splits, and the memory of a run. Without a recipe the columns are guessed and said;
+    data.text=..., data.labels=... and so on correct that. Examples:
+
+    [bold]hf-multilabel inspect quickstart[/bold]
+
+    [bold]hf-multilabel inspect tickets.csv data.text=body --recipe tickets.yaml --label-errors suspects.csv[/bold]
     """
     from hf_multilabel.inspection import inspect_data
-    from hf_multilabel.recipe import load_recipe
 
-    inspect_data(load_recipe(recipe, overrides or ()), labels)
+    inspect_data(
+        data, overrides or (), shown=labels, output=output, label_errors=label_errors, recipe=recipe, near=near
+    )

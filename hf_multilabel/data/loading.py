@@ -23,6 +23,7 @@ from hf_multilabel.data.checks import (
     text_digests,
 )
 from hf_multilabel.data.columns import TextColumns, as_tuple
+from hf_multilabel.data.corrections import apply_corrections
 from hf_multilabel.data.findings import Findings
 from hf_multilabel.data.imbalance import measure_imbalance
 from hf_multilabel.data.label_format import LabelRequest
@@ -89,6 +90,7 @@ def load_data(
     label_names: str | Path | Sequence[str] | None = None,
     unknown_labels: str | int | None = None,
     soft_labels: bool = False,
+    corrections: str | Path | None = None,
     id: str | None = None,
     splits: Mapping[str, str] | None = None,
     validation_size: float = 0.1,
@@ -120,6 +122,7 @@ def load_data(
             of other splits that have any are left out and counted: no metric is defined on them.
         soft_labels: Whether 0/1 columns may hold probabilities, such as a teacher's scores. A label of at least 0.5
             holds: so it is counted, split, balanced and evaluated; the loss of training rows sees the probability.
+        corrections: A list of (row, label) pairs that a person corrected, as `inspect --label-errors` writes them.
         id: The column that names a row; None: rows are numbered.
         splits: Our split names to the source's, where they differ.
         validation_size: Share of all rows for a missing validation split; 0 makes none.
@@ -157,7 +160,11 @@ def load_data(
     columns = TextColumns(as_tuple(text), text_separator, strip_html, id)
     request = LabelRequest(labels, label_format, label_delimiter, unknown=unknown_labels, soft=soft_labels)
     rows, space = _read(opened, columns, request, label_names, known_labels, str(source))
+    corrected: dict[str, Any] = {}
+    if corrections is not None:
+        rows, corrected["corrections"] = apply_corrections(rows, space, Path(corrections))
     rows, statistics = _complete(rows, {"validation": validation_size, "test": test_size}, split_seed)
+    statistics |= corrected
     if unknown_labels is not None:
         rows, statistics["unknown_labels"] = leave_out_unknown(rows)
         raise_findings([_nothing_known(split, found) for split, found in rows.items() if not len(found)])

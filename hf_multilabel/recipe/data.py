@@ -98,6 +98,11 @@ class DataSection(Section):
         description="0/1 columns may hold probabilities, such as a teacher's scores, which the loss then trains on. "
         "From 0.5 on a label holds: for counts, splits, balance, and for validation and test.",
     )
+    corrections: str | None = Field(
+        None,
+        description="List of (row, label) pairs that a person corrected, as inspect --label-errors writes it; those "
+        "with the action fix are applied as the rows are read.",
+    )
     strip_html: bool = Field(False, description="Replace HTML by its text.")
     splits: dict[one_of(SPLITS), str] | None = Field(
         None, description="Other names of the splits in the source, for instance {validation: dev}."

@@ -246,6 +246,7 @@ def _quoted(value: Any) -> Any:
 PATHS: dict[Keys, Callable[[str, list[Path], Path], str]] = {
     ("data", "source"): lambda written, folders, recipe: resolve_source(written, folders),
     ("data", "label_names"): lambda written, folders, recipe: resolve_file(written, folders[0]),
+    ("data", "corrections"): lambda written, folders, recipe: resolve_file(written, folders[0]),
     ("model", "backbone"): lambda written, folders, recipe: resolve_backbone(written, folders[0]),
     OUTPUT: lambda written, folders, recipe: resolve_output(written, folders[0], recipe),
 }

@@ -1,0 +1,155 @@
+"""What data hold, before a model is trained on them: `hf-multilabel inspect`.
+
+sources turns a recipe or plain data into a recipe, measuring asks its backbone for tokens and memory, suspects lists
+labels that are probably wrong, tables and outputs show all of it, recommending writes a recipe with its reasons.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from hf_multilabel.backbones import Backbone
+from hf_multilabel.console import note
+from hf_multilabel.data.corrections import check_name
+from hf_multilabel.data.loading import MultiLabelData, load_data
+from hf_multilabel.data.profile import DataProfile, profile_data
+from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.inspection.measuring import count_tokens, estimate_run, find_backbone
+from hf_multilabel.inspection.outputs import check_output, write_output
+from hf_multilabel.inspection.recommending import write_recommendation
+from hf_multilabel.inspection.sources import Asked, ask
+from hf_multilabel.inspection.suspects import find_suspects
+from hf_multilabel.inspection.tables import profile_tables
+from hf_multilabel.recipe import load_recipe
+
+# What the backbones that recipes name read at most, where theirs could not be asked.
+USUAL_POSITIONS, USUAL_HIDDEN = 512, 384
+
+
+def inspect_data(
+    argument: str,
+    overrides: Sequence[str] = (),
+    *,
+    shown: int = 20,
+    output: Path | None = None,
+    label_errors: Path | None = None,
+    recipe: Path | None = None,
+    near: bool = True,
+) -> DataProfile:
+    """Load data, measure what they hold, and print, draw and write it.
+
+    Args:
+        argument: A recipe, or data: a file, a folder or a dataset on the Hub.
+        overrides: `section.key=value`.
+        shown: Labels listed, half of them the most and half the least frequent.
+        output: `.html`, `.json`, or a folder for both and the figures.
+        label_errors: Where the list of suspected label errors goes, .csv or .jsonl.
+        recipe: Where the recommended recipe goes.
+        near: Whether to search for near duplicates.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: With everything that is wrong with recipe, data or names of files; nothing is written then.
+        EnvironmentFault: If the Hub can't be reached or a file can't be written.
+    """
+    check_files(output, label_errors, recipe)
+    asked = ask(argument, overrides)
+    for guess in asked.guessed:
+        note(f"guessed {guess}")
+    data = load_leniently(asked)
+    backbone = find_backbone(asked.recipe, data)
+    profile = measure_data(asked, data, backbone, near)
+    if label_errors is not None:
+        profile = replace(profile, errors=find_suspects(data, label_errors))
+    console = Console(highlight=False)
+    for table in profile_tables(profile, shown):
+        console.print(table)
+    if output is not None:
+        write_output(output, profile)
+        note(f"written: {output}")
+    if recipe is not None:
+        recommend_recipe(recipe, asked, data, profile, backbone)
+    return profile
+
+
+def measure_data(asked: Asked, data: MultiLabelData, backbone: Backbone | None, near: bool) -> DataProfile:
+    """All that is cheap, and the memory of a run where the backbone is known."""
+    note("measuring lengths, labels and near duplicates" if near else "measuring lengths and labels")
+    profile = profile_data(
+        data,
+        asked.name,
+        asked.recipe.data.max_length,
+        None if backbone is None else partial(count_tokens, backbone),
+        None if backbone is None else asked.recipe.model.backbone,
+        near,
+        asked.guessed,
+    )
+    if backbone is None:
+        return profile
+    return replace(profile, memory=estimate_run(asked.recipe, backbone, data, profile.lengths))
+
+
+def load_leniently(asked: Asked) -> MultiLabelData:
+    """The data with what training would refuse: it is counted and shown."""
+    loading = logging.getLogger("hf_multilabel.data.loading")
+    level = loading.level
+    loading.setLevel(logging.ERROR)  # the tables say it
+    try:
+        arguments = asked.recipe.data.load_arguments() | {"duplicates": "warn", "unseen_labels": "keep"}
+        return load_data(**arguments)
+    finally:
+        loading.setLevel(level)
+
+
+def recommend_recipe(
+    file: Path, asked: Asked, data: MultiLabelData, profile: DataProfile, backbone: Backbone | None
+) -> None:
+    """Write the recommended recipe, and say how to start it and what memory it takes."""
+    positions, hidden = USUAL_POSITIONS, USUAL_HIDDEN
+    if backbone is not None:
+        # the tokenizer reads no more than the backbone has positions for
+        positions, hidden = backbone.tokenizer.model_max_length, backbone.config.hidden_size
+    write_recommendation(file, profile, asked.recipe, positions, hidden, reading_keys(asked))
+    memory = ""
+    if backbone is not None:
+        found = estimate_run(load_recipe(file), backbone, data, profile.lengths)
+        memory = f" (about {found.total / 2**30:.1f} GB of memory)"
+    note(f"written: {file}; start it with: hf-multilabel train {file}{memory}")
+
+
+def reading_keys(asked: Asked) -> dict[str, Any]:
+    """How the data are read, as a recipe says it: keys that differ from their defaults."""
+    section = asked.recipe.data
+    fields = type(section).model_fields
+    chosen = ("max_length", "duplicates", "unseen_labels")
+    kept = {key for key in fields if getattr(section, key) != fields[key].default}
+    plain = section.model_dump()
+    return {key: plain[key] for key in fields if key in kept | {"text", "labels"} and key not in chosen}
+
+
+def check_files(output: Path | None, label_errors: Path | None, recipe: Path | None) -> None:
+    """Refuse names of files that can't be meant, before minutes of work.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    if output is not None:
+        check_output(output)
+    if label_errors is not None:
+        check_name(label_errors)
+    if recipe is not None and recipe.suffix not in (".yaml", ".yml"):
+        what = f"expected a name that ends in .yaml, found {recipe.name!r}"
+        raise InputError(Finding("C118", str(recipe), what, "name the recipe so"))
+    for path in (output, label_errors, recipe):
+        if path is not None and not path.absolute().parent.is_dir():
+            what = f"expected a file in a folder that exists, found no {path.parent}"
+            raise InputError(Finding("C118", str(path), what, "make the folder"))

@@ -1,0 +1,196 @@
+"""`hf-multilabel inspect`: on recipes and on data themselves, with its files; and that these work."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hf_multilabel import cli
+from hf_multilabel.errors import InputError
+from hf_multilabel.inspection import inspect_data
+from hf_multilabel.inspection.recommending import names_are_words, placed
+from hf_multilabel.inspection.sources import ask
+from hf_multilabel.inspection.tables import profile_tables
+from hf_multilabel.recipe import load_recipe
+from hf_multilabel.workflow import train
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / "recipes/data/quickstart"
+WRONG = (14, 26, 38)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory, tiny_texts: list[str], tiny_labels: list[list[str]]) -> Path:
+    """240 rows in one CSV file with columns as users name them, three of them with wrong labels."""
+    file = tmp_path_factory.mktemp("table") / "articles.csv"
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["article_id", "headline", "tags"])
+        for number in range(240):
+            text, labels = tiny_texts[number % 12], tiny_labels[number % 12]
+            if number in WRONG:  # about a cup final
+                labels = ["markets", "news"]
+            writer.writerow([number, f"{text} in the year {number} of {number * 7919 % 977}", "; ".join(labels)])
+    return file
+
+
+@pytest.fixture(scope="module")
+def inspected(table: Path, tiny_backbone_folder: Path) -> tuple[Path, object]:
+    """What all outputs of one inspection are."""
+    folder = table.parent / "out"
+    folder.mkdir()
+    pytest.importorskip("cleanlab")
+    pytest.importorskip("matplotlib")
+    profile = inspect_data(
+        str(table),
+        [f"model.backbone={tiny_backbone_folder}", "data.max_length=16"],
+        output=folder / "report",
+        label_errors=folder / "suspects.csv",
+        recipe=folder / "articles.yaml",
+    )
+    return folder, profile
+
+
+def test_columns_are_guessed_and_said(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ask(str(table))
+    assert asked.recipe.data.text == "headline"
+    assert (asked.recipe.data.labels, asked.recipe.data.label_delimiter) == ("tags", ";")
+    assert asked.recipe.data.id == "article_id"
+    assert any(reason.startswith("data.label_delimiter: ';'") for reason in asked.guessed)
+
+
+def test_what_the_user_says_wins(table: Path) -> None:
+    asked = ask(str(table), ["data.id=null", "data.label_delimiter='|'"])
+    assert asked.recipe.data.id is None
+    assert asked.recipe.data.label_delimiter == "|"
+    assert not any("data.id" in reason or "delimiter" in reason for reason in asked.guessed)
+
+
+def test_a_recipe_is_read_as_one() -> None:
+    asked = ask("quickstart", ["data.max_length=64"])
+    assert asked.is_recipe
+    assert asked.recipe.data.max_length == 64
+    assert not ask(str(QUICKSTART)).is_recipe
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "nowhere"),
+        (["nowhere.csv"], "C117"),
+        (["nowhere.yaml"], "expected a recipe"),
+        ([str(QUICKSTART), "data.txt=a"], "txt"),
+        ([str(QUICKSTART), "data.text=body"], "body"),
+        (["quickstart", "--output", "report.pdf"], "C118"),
+        (["quickstart", "--recipe", "mine.txt"], "C118"),
+        (["quickstart", "--label-errors", "list.xlsx"], "D120"),
+        (["quickstart", "--output", "nowhere/report.html"], "make the folder"),
+    ],
+)
+def test_bad_input_ends_with_two(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.call(["inspect", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_files_are_there(inspected: tuple[Path, object]) -> None:
+    folder, profile = inspected
+    assert {path.name for path in folder.iterdir()} == {"report", "suspects.csv", "articles.yaml"}
+    written = json.loads((folder / "report/profile.json").read_text())
+    assert written["lengths"]["unit"] == "tokens"
+    assert written["memory"]["total"] == profile.memory.total > 600 << 20
+    assert (folder / "report/label_distribution.png").read_bytes().startswith(b"\x89PNG")
+    assert "articles.csv" in (folder / "report/report.html").read_text()
+
+
+def test_tables_fit_into_80_columns(inspected: tuple[Path, object]) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=80)
+    for found in profile_tables(inspected[1]):
+        console.print(found)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = stream.getvalue()
+    for expected in ("MeanIR", "Lengths in tokens", "To look at before training", "activations", "Suspected label"):
+        assert expected in shown
+
+
+def test_the_recommended_recipe_reasons_and_trains(inspected: tuple[Path, object], tmp_path: Path) -> None:
+    folder, _ = inspected
+    text = (folder / "articles.yaml").read_text()
+    assert "label_embedding  # the names are words" in text
+    assert 'label_delimiter: ";"  # guessed: between names that come again' in text
+    assert "empty: allow  # 20 rows have no label" in text
+    steps = ["training.max_steps=2", "training.save_strategy=no", f"training.output_dir={tmp_path / 'run'}"]
+    metrics = train(load_recipe(folder / "articles.yaml", steps))
+    assert "tuned" in metrics["test"]
+
+
+def test_corrected_suspects_are_fed_back(table: Path, inspected: tuple[Path, object], tmp_path: Path) -> None:
+    with (inspected[0] / "suspects.csv").open(newline="") as stream:
+        entries = list(csv.DictReader(stream))
+    assert {(entry["id"], entry["label"]) for entry in entries[:3]} == {(str(row), "sport") for row in WRONG}
+    assert [entry["suggested"] for entry in entries] == sorted((e["suggested"] for e in entries), reverse=True)
+    entries[0]["action"] = "fix"
+    corrected = tmp_path / "corrected.csv"
+    with corrected.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, entries[0].keys())
+        writer.writeheader()
+        writer.writerows(entries)
+    profile = inspect_data(str(table), [f"data.corrections={corrected}", "model.backbone=scratch"], near=False)
+    assert profile.corrections["added"] + profile.corrections["removed"] == 1
+    assert profile.corrections["left"] == len(entries) - 1
+
+
+@pytest.mark.parametrize("change", ["peft.method=lora", "training.freeze_layers=1", "training.backbone_mode=frozen"])
+def test_what_is_not_trained_takes_less_memory(
+    table: Path, inspected: tuple[Path, object], tiny_backbone_folder: Path, change: str
+) -> None:
+    options = [f"model.backbone={tiny_backbone_folder}", "data.max_length=16", change]
+    less, all_trained = inspect_data(str(table), options, near=False).memory, inspected[1].memory
+    assert less.trainable < all_trained.trainable
+    assert less.optimizer < all_trained.optimizer
+    assert less.total < all_trained.total
+
+
+def test_without_the_backbone_lengths_are_in_words(
+    table: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = inspect_data(str(table), ["model.backbone=python:no_such_package/model"], near=False)
+    assert profile.lengths.unit == "words"
+    assert profile.memory is None
+    assert "lengths are in words" in capsys.readouterr().err
+
+
+def test_a_recipe_beside_its_data_names_them_relatively(tmp_path: Path) -> None:
+    read = {"source": str(tmp_path / "data/rows.csv"), "text": "body", "label_names": "/elsewhere/names.txt"}
+    placed_there = placed(read, tmp_path / "mine.yaml")
+    assert placed_there == {"source": "./data/rows.csv", "text": "body", "label_names": "/elsewhere/names.txt"}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["severe_toxic", "insult"], True),
+        (["machine-learning", "pid", "c++", "arduino", "raspberry-pi", "kinematics"], True),
+        (["C17", "1309", "cs.AI"], False),
+        (["0010", "0020"], False),
+        (["日本", "経済学者"], False),
+    ],
+)
+def test_names_that_speak(names: list[str], words: bool) -> None:
+    assert names_are_words(names) == words
+
+
+def test_a_hub_name_that_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="C117"):
+        ask("some/where/else")
