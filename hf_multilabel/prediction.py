@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tqdm.auto import tqdm
-
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.decisions.overrides import override_decision
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import READ_AHEAD, FinishedModel
 from hf_multilabel.measurement import recipe_of
+from hf_multilabel.progress import track
 
 FORMATS = ("jsonl", "csv")
 # Between the labels of a CSV cell.
@@ -77,7 +76,7 @@ def predict_file(
         )
     # at a terminal each line is answered at once; a pipe is answered batch by batch
     read_ahead = READ_AHEAD if source != "-" else 1 if sys.stdin.isatty() else batch_size
-    predictions = finished.predict(tqdm(rows, desc="texts", unit="", disable=None), batch_size, read_ahead)
+    predictions = finished.predict(track(rows, "predicting", "texts"), batch_size, read_ahead)
     with open_output(output) as stream:
         (write_csv if form == "csv" else write_jsonl)(stream, predictions)
 
