@@ -87,7 +87,9 @@ class StudyPlan:
     def recipe(self, cell: Cell, seed: int, folder: Path) -> Recipe:
         """The recipe of one run."""
         own = {"training.seed": seed, "training.output_dir": str(folder)}
-        values = {**TRIAL, **self.overrides, **cell.values, **own}
+        typed = {override.partition("=")[0].strip() for override in self.typed}
+        common = {key: value for key, value in {**TRIAL, **self.overrides}.items() if key not in typed}
+        values = {**common, **cell.values, **own}
         return load_recipe(self.base, [*(f"{key}={written(value)}" for key, value in values.items()), *self.typed])
 
 
