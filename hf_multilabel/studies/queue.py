@@ -92,12 +92,7 @@ class Queue:
             outcome: In a word, for people.
         """
         with self.lock():
-            trial.set_user_attr("outcome", outcome)
-            self.study.tell(trial, value, state=self.optuna.trial.TrialState[state.upper()])
-            if outcome == "error":
-                self._retry(trial.number)
-            elif outcome == "interrupted":
-                self._requeue(trial.number, trial.user_attrs.get("retries", 0))
+            self._end(trial.number, value, state, outcome)
             self.held.pop(trial.number).close()
 
     def trial_folder(self, number: int) -> Path:
@@ -168,11 +163,12 @@ class Queue:
             for seed in self.plan.settings.seeds
             for cell in self.plan.cells()
         }
+        asked = set(wanted)
         for trial in self.study.get_trials(deepcopy=False):
             key = _key(trial.user_attrs["values"], trial.user_attrs["seeds"])
             if trial.user_attrs.get("withdrawn"):
                 continue
-            if key not in wanted and trial.state.name == "WAITING":
+            if key not in asked and trial.state.name == "WAITING":
                 for name in ("withdrawn", "repeated"):
                     self.study._storage.set_trial_user_attr(trial._trial_id, name, True)
                 self.study._storage.set_trial_state_values(trial._trial_id, self.optuna.trial.TrialState.FAIL)
@@ -186,23 +182,20 @@ class Queue:
             if trial.state.name == "RUNNING" and trial.number not in self.held:
                 with contextlib.suppress(BlockingIOError):
                     _hold(self.trial_folder(trial.number)).close()
-                    storage = self.study._storage
-                    storage.set_trial_user_attr(trial._trial_id, "outcome", "died")
-                    self.study.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)
-                    self._retry(trial.number)
+                    self._end(trial.number, None, "fail", "died")
 
-    def _retry(self, number: int) -> None:
-        retries = self.study.get_trials(deepcopy=False)[number].user_attrs.get("retries", 0)
-        if retries < RETRIES:
-            self._requeue(number, retries + 1)
-
-    def _requeue(self, number: int, retries: int) -> None:
+    def _end(self, number: int, value: float | None, state: str, outcome: str) -> None:
+        """Store how a trial ended, and queue it again if that was not its own doing."""
         trial = self.study.get_trials(deepcopy=False)[number]
-        if "values" not in trial.user_attrs:
-            return  # it died before it knew what to do
-        attributes = {key: trial.user_attrs[key] for key in ("values", "labels", "seeds")}
-        self.study._storage.set_trial_user_attr(trial._trial_id, "repeated", True)
-        self.study.enqueue_trial(dict(trial.params), user_attrs={**attributes, "retries": retries, "of": number})
+        attributes = {key: trial.user_attrs[key] for key in ("values", "labels", "seeds") if key in trial.user_attrs}
+        retries = trial.user_attrs.get("retries", 0) + (outcome != "interrupted")
+        again = outcome in ("interrupted", "died", "error") and retries <= RETRIES and bool(attributes)
+        # first what is to be known of it: optuna lets nobody write about a trial that is over
+        for name, content in (("outcome", outcome), ("repeated", again)):
+            self.study._storage.set_trial_user_attr(trial._trial_id, name, content)
+        self.study.tell(number, value, state=self.optuna.trial.TrialState[state.upper()])
+        if again:
+            self.study.enqueue_trial(dict(trial.params), user_attrs={**attributes, "retries": retries, "of": number})
 
     @staticmethod
     def _describe(trial: Any, cell: Cell, seeds: list[int]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from transformers import TrainerCallback
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from hf_multilabel.console import note
+from hf_multilabel.console import SHOWN_METRICS, note
 from hf_multilabel.errors import Finding, InputError
 
 # Tracker to what is to be installed for it.
@@ -107,8 +107,8 @@ class TrackioSink(Sink):
         self.trackio.config.update({"recipe": recipe}, allow_val_change=True)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Beside the metrics of this step."""
-        self.trackio.log({**values, "train/global_step": step})
+        """At the optimizer's step; trackio counts the Trainer's entries on from there."""
+        self.trackio.log({**values, "train/global_step": step}, step=step)
 
     def results(self, rows: Sequence[Mapping[str, Any]], figures: Sequence[Path], step: int) -> None:
         """A table, numbers and images."""
@@ -336,7 +336,7 @@ def result_rows(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[
 
 
 def flat_results(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The same numbers by one name each.
+    """The numbers people compare first by one name each; the table has all, and a panel for each would hide them.
 
     Example:
         >>> flat_results([{"metric": "micro_f1", "test tuned": 0.6}])
@@ -346,7 +346,7 @@ def flat_results(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         f"final/{name.replace(' ', '/')}/{row['metric']}": float(value)
         for row in rows
         for name, value in row.items()
-        if name != "metric" and isinstance(value, (int, float))
+        if row["metric"] in SHOWN_METRICS and name != "metric" and isinstance(value, (int, float))
     }
 
 
