@@ -126,9 +126,9 @@ def compared_labels_table(lines: Sequence[Mapping[str, Any]], shown: int = 10) -
     table = Table(title=title, title_justify="left")
     # a name may take several lines, but all of it is there; numbers stay whole
     table.add_column("label", overflow="fold", min_width=12)
-    for name, width in (("support", 7), ("F1 of 1", 6), ("F1 of 2", 6), ("right only in 1", 5), ("only in 2", 5)):
-        table.add_column(name, justify="right", min_width=width)
-    table.add_column("p, corrected", justify="right", min_width=9)
+    headings = ("support", "F1\nof 1", "F1\nof 2", "right\nonly\nin 1", "right\nonly\nin 2", "p, cor-\nrected")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in sorted(differing, key=lambda line: line["p_value"])[:shown]:
         counts = (f"{line['only_first']:,}", f"{line['only_second']:,}")
         scores = (f"{line['first_f1']:.4f}", f"{line['second_f1']:.4f}")
