@@ -105,6 +105,9 @@ class TrackioSink(Sink):
     def recipe(self, recipe: Mapping[str, Any]) -> None:
         """Beside the arguments."""
         self.trackio.config.update({"recipe": recipe}, allow_val_change=True)
+        run = self.trackio.context_vars.current_run.get()
+        # a run that is resumed without its configuration loses it
+        self.config = {key: value for key, value in dict(run.config).items() if not key.startswith("_")}
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """At the optimizer's step; trackio counts the Trainer's entries on from there."""
@@ -114,7 +117,10 @@ class TrackioSink(Sink):
         """A table, numbers and images."""
         import pandas
 
-        self.trackio.init(project=self.args.project, name=self.name, resume="must", space_id=self.args.trackio_space_id)
+        self.trackio.init(
+            project=self.args.project, name=self.name, resume="must", space_id=self.args.trackio_space_id,
+            config=self.config,
+        )  # fmt: skip
         content: dict[str, Any] = {
             "results": self.trackio.Table(dataframe=pandas.DataFrame(rows)),
             **flat_results(rows),
