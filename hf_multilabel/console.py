@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accelerate import PartialState
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from hf_multilabel.progress import current_console, emit, mode
 
 # The columns of a results table that people compare first; metrics.json holds all of them.
 SHOWN_METRICS = (
@@ -27,19 +29,37 @@ SHOWN_METRICS = (
 # Those of them that stand with their 95% confidence intervals.
 SHOWN_INTERVALS = ("micro_f1", "macro_f1")
 
-console = Console(stderr=True, highlight=False)
-
 
 def note(text: str) -> None:
-    """Print a line once, whatever the number of processes."""
-    if PartialState().is_main_process:
-        console.print(escape(text), soft_wrap=True)
+    """Print a line once, whatever the number of processes; nothing in quiet mode, a JSON object in JSON mode."""
+    if not PartialState().is_main_process or mode() == "quiet":
+        return
+    if mode() == "json":
+        emit("note", text=text)
+    else:
+        current_console().print(escape(text), soft_wrap=True)
 
 
-def show(table: Table) -> None:
-    """Print a table once."""
-    if PartialState().is_main_process:
-        console.print(table)
+def show(table: Table, asked: bool = False) -> None:
+    """Print a table once; in JSON mode as an object.
+
+    Args:
+        table: With its title.
+        asked: It is what the command was called for: quiet mode shows it too.
+    """
+    if not PartialState().is_main_process or (mode() == "quiet" and not asked):
+        return
+    if mode() == "json":
+        rows = zip(*(map(_plain, column.cells) for column in table.columns), strict=True)
+        names = [" ".join(_plain(column.header).split()) for column in table.columns]
+        emit("table", title=_plain(table.title), rows=[dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        current_console().print(table)
+
+
+def _plain(cell: Any) -> str:
+    """A cell without its markup."""
+    return cell.plain if isinstance(cell, Text) else Text.from_markup(str(cell or "")).plain
 
 
 def results_table(
@@ -104,8 +124,11 @@ def compared_labels_table(lines: Sequence[Mapping[str, Any]], shown: int = 10) -
     sure = sum(line["p_corrected"] < 0.05 for line in lines)
     title = f"Labels: decided differently on {len(differing):,} of {len(lines):,}, significantly on {sure:,}"
     table = Table(title=title, title_justify="left")
-    for name in ("label", "support", "F1 of 1", "F1 of 2", "right only in 1", "only in 2", "p, corrected"):
-        table.add_column(name, justify="left" if name == "label" else "right")
+    # a name may take several lines, but all of it is there; numbers stay whole
+    table.add_column("label", overflow="fold", min_width=12)
+    headings = ("support", "F1\nof 1", "F1\nof 2", "right\nonly\nin 1", "right\nonly\nin 2", "p, cor-\nrected")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in sorted(differing, key=lambda line: line["p_value"])[:shown]:
         counts = (f"{line['only_first']:,}", f"{line['only_second']:,}")
         scores = (f"{line['first_f1']:.4f}", f"{line['second_f1']:.4f}")

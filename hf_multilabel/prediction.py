@@ -15,13 +15,13 @@ from typing import Any, TextIO
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.decisions.overrides import override_decision
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import READ_AHEAD, FinishedModel, decide_by_length, label_sets
 from hf_multilabel.measurement import reading_of
+from hf_multilabel.progress import track
 from hf_multilabel.publishing.onnx_session import OnnxModel, is_export
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
 
@@ -79,7 +79,7 @@ def predict_file(
         )
     # at a terminal each line is answered at once; a pipe is answered batch by batch
     read_ahead = READ_AHEAD if source != "-" else 1 if sys.stdin.isatty() else batch_size
-    predictions = predictor.predict(tqdm(rows, desc="texts", unit="", disable=None), batch_size, read_ahead)
+    predictions = predictor.predict(track(rows, "predicting", "texts"), batch_size, read_ahead)
     with open_output(output) as stream:
         (write_csv if form == "csv" else write_jsonl)(stream, predictions)
 

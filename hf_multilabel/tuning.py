@@ -125,7 +125,7 @@ def tune(
     task.finished.model.config.decision = decision
     task.finished.model.config.validate_decision()
     metrics, per_label, shown = measure_again(task)
-    show(results_table(shown, title="Results: the decision before and now, on the run's own rows"))
+    show(results_table(shown, title="Results: the decision before and now, on the run's own rows"), asked=True)
     publish_decision(task, metrics, per_label)
     note(f"done: {task.folder}")
     return decision

@@ -60,6 +60,7 @@ from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
 from hf_multilabel.training.head_init import start_head, start_labels
 from hf_multilabel.training.threads import share_cores
+from hf_multilabel.training.tracking import Tracking, check_trackers
 from hf_multilabel.training.trainer import MultiLabelTrainer, RowLoss
 from hf_multilabel.version import __version__
 
@@ -104,6 +105,7 @@ def train(
     """
     with blame(recipe, "training"):
         args = MultiLabelTrainingArguments(**recipe.training)
+    check_trackers(args.report_to)
     if args.device.type == "cpu":
         share_cores(args.cpu_threads)
     folder = Path(args.output_dir)
@@ -161,6 +163,7 @@ def train(
     if after is not None:
         history = trainer.state.log_history
         on_main(after, FinishedRun(recipe, folder, model, backbone.tokenizer, data, scores, metrics, history))
+    on_main(lambda: trainer.tracking.finish(results, folder.rglob("*.png")))
     return metrics
 
 
@@ -301,6 +304,8 @@ def make_trainer(
             draw_rows=drawn_rows(data, balance_of(recipe)),
         )
         trainer.check_optimizer()
+        trainer.tracking = Tracking(trainer.callback_handler.callbacks, recipe.resolved())
+        trainer.add_callback(trainer.tracking)
     if weights := describe_weights(data, loss):
         show(console.weights_table(weights))
     return trainer

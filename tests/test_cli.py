@@ -18,7 +18,8 @@ from hf_multilabel.workflow import train
 from tests.metric_values import assert_same_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = ("train", "evaluate", "tune", "predict", "inspect", "report", "push", "doctor", "export", "space")
+COMMANDS = ("train", "evaluate", "tune", "predict", "study", "inspect")
+COMMANDS += ("report", "push", "doctor", "export", "space")
 
 
 def call(*arguments: object, stdin: str = "", cwd: Path = ROOT) -> subprocess.CompletedProcess:

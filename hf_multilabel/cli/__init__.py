@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 bad input, nothing written; 3 the machine, the network or 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 
@@ -18,12 +19,14 @@ from hf_multilabel.cli.predict import predict
 from hf_multilabel.cli.push import push
 from hf_multilabel.cli.report import report as report_command
 from hf_multilabel.cli.space import space
+from hf_multilabel.cli.study import study
 from hf_multilabel.cli.train import train
 from hf_multilabel.cli.tune import tune
-from hf_multilabel.errors import EnvironmentFault, MultiLabelError
+from hf_multilabel.errors import EnvironmentFault, InputError, MultiLabelError
+from hf_multilabel.progress import emit, mode
 
 # In the order of --help: one function a file, whose docstring and arguments are the command's help.
-COMMANDS = (inspect, train, evaluate, tune, predict, report_command, push, doctor, space)
+COMMANDS = (inspect, train, evaluate, tune, predict, report_command, study, push, doctor, space)
 
 for command in COMMANDS:
     app.command()(command)
@@ -64,7 +67,10 @@ def leave_group() -> None:
 def report(error: MultiLabelError) -> None:
     """Print an error once: input errors are the same on every process, faults may be one process's own."""
     rank = int(os.environ.get("RANK", "0"))
-    if rank == 0:
+    if mode() == "json" and (rank == 0 or isinstance(error, EnvironmentFault)):
+        for finding in error.findings if isinstance(error, InputError) else [getattr(error, "finding", None)]:
+            emit("error", rank=rank, **(dataclasses.asdict(finding) if finding else {"what": str(error)}))
+    elif rank == 0:
         print(error, file=sys.stderr)
     elif isinstance(error, EnvironmentFault):
         print(f"[rank {rank}] {error}", file=sys.stderr)

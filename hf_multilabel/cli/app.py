@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hf_multilabel.progress import VARIABLE, log_as_json
 from hf_multilabel.version import __version__
 
 app = typer.Typer(
@@ -31,6 +34,13 @@ Overrides = Annotated[
 BatchSize = Annotated[int, typer.Option(help="Texts of one forward pass.", min=1)]
 
 
+class LogFormat(StrEnum):
+    """How stderr is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 def show_version(value: bool) -> None:
     """Print the version and stop."""
     if value:
@@ -43,8 +53,32 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings, errors and results.")] = False,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="json: what is said on stderr as one JSON object a line, for logs.")
+    ] = LogFormat.TEXT,
 ) -> None:
-    """Fine-tune a transformer for multi-label text classification and ship a model that returns label sets."""
+    """Fine-tune a transformer for multi-label text classification and ship a model that returns label sets.
+
+    Both options stand before the command; the variable HF_MULTILABEL_LOG=quiet or json says the same.
+    """
+    if quiet and log_format is LogFormat.JSON:
+        raise typer.BadParameter("--quiet says nothing and --log-format json says it for logs: give one of them.")
+    if quiet or log_format is LogFormat.JSON:
+        os.environ[VARIABLE] = "quiet" if quiet else "json"  # processes started from here read it, too
+    if os.environ.get(VARIABLE) == "json":
+        log_as_json()
+    silence_libraries()
+
+
+def silence_libraries() -> None:
+    """Switch off bars of libraries that last a blink and say nothing: of weights put into place, of shards written."""
+    from transformers.utils import logging
+
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    logging.disable_progress_bar()
+    if os.environ.get(VARIABLE) in ("quiet", "json"):
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def sort_arguments(data: str | None, overrides: list[str] | None) -> tuple[list[str], str | None]:

@@ -41,10 +41,10 @@ def evaluate(
     overrides, data = sort_arguments(data, overrides)
     if other is None:
         found = evaluate_model(model, data, overrides, split=split, batch_size=batch_size)
-        show(results_table({split: found}))
+        show(results_table({split: found}), asked=True)
     else:
         found = compare(model, other, data, overrides, split=split, batch_size=batch_size)
-        show(comparison_table(model, other, found["metrics"]))
-        show(compared_labels_table(found["labels"]))
+        show(comparison_table(model, other, found["metrics"]), asked=True)
+        show(compared_labels_table(found["labels"]), asked=True)
     if output is not None:
         output.write_text(json.dumps({split: found}, indent=1) + "\n", encoding="utf-8")

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from datasets import Dataset
-from datasets.utils import tqdm
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+
+from hf_multilabel.progress import Bar
 
 BLOCK_ROWS = 1000
 # A text is handed over up to so many characters a token. The first number holds most texts' first tokens; where it
@@ -55,7 +56,7 @@ def tokenize(
     rows = dataset.with_format("arrow")
     blocks: dict[str, list[pa.Array]] = {"input_ids": [], "token_type_ids": []}
     cut = 0
-    with tqdm(total=len(dataset), desc=description, unit=" texts") as progress:
+    with Bar(description, len(dataset), "texts") as progress:
         for start in range(0, len(dataset), BLOCK_ROWS):
             texts = rows[start : start + BLOCK_ROWS].column("text").to_pylist()
             encoded, truncated = _encode(texts, tokenizer, max_length)

@@ -12,10 +12,10 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from scipy import sparse
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from hf_multilabel.evaluation.keeping import KEEP_SCORES, KeptBlock, RankedScores, ScoreKeeper, is_kept_in_part
 from hf_multilabel.evaluation.outcomes import as_label_sets
+from hf_multilabel.progress import track
 from hf_multilabel.remote_code.calibration_multilabel import calibrate
 from hf_multilabel.remote_code.windows_multilabel import cut_windows, mean_over_windows
 
@@ -160,9 +160,9 @@ def _run(
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     training = model.training
     model.eval().to(state.device)
-    bar = tqdm(batches[state.process_index :: state.num_processes], desc=description, disable=not state.is_main_process)
+    mine = batches[state.process_index :: state.num_processes]
     try:
-        for rows in bar:
+        for rows in track(mine, description, "batches", said=state.is_main_process):
             batch = collator([dataset[int(row)] for row in rows])
             with torch.inference_mode():
                 scores = function(model, {name: value.to(state.device) for name, value in batch.items()})

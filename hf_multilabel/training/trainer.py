@@ -14,7 +14,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import EvalPrediction, ProgressCallback, Trainer
+from transformers import EvalPrediction, PrinterCallback, ProgressCallback, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from hf_multilabel.console import show
@@ -24,6 +24,7 @@ from hf_multilabel.evaluation.keeping import SMALL_LABEL_SET
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.evaluation.streaming import StreamingMetrics
 from hf_multilabel.losses.binary import bce
+from hf_multilabel.training.advance import Advance
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.collapse import CollapseAlarm
 from hf_multilabel.training.durations import count_steps
@@ -32,7 +33,6 @@ from hf_multilabel.training.groups import LayerGroup, group_rates, groups_table,
 from hf_multilabel.training.optimizers import is_ours, resolve_optimizer, takes_whole_model
 from hf_multilabel.training.penalties import elastic_net, head_weights
 from hf_multilabel.training.precision import autocast
-from hf_multilabel.training.progress import Progress
 from hf_multilabel.training.samplers import LengthGroupedSampler
 from hf_multilabel.training.schedules import build_schedule, is_torchs
 
@@ -126,14 +126,19 @@ class MultiLabelTrainer(Trainer):
                 f"metric_for_best_model: expected a metric that sums over rows give, for above {SMALL_LABEL_SET:,} "
                 f"labels no scores are kept, found {best!r}. Take macro_f1 or ndcg_at_5."
             )
-        if self.pop_callback(ProgressCallback) is not None:
-            self.add_callback(Progress)
+        self._show_advance()
         self.unfreezing = Unfreezing()
         self.add_callback(self.unfreezing)
         if args.collapse_alarm and isinstance(train_dataset, Dataset) and isinstance(eval_dataset, Dataset):
             self.add_callback(
                 CollapseAlarm(eval_dataset, self.data_collator, self._base_rates(), model.config.label_names)
             )
+
+    def _show_advance(self) -> None:
+        """Our bar in the place of the Trainer's, which writes every log entry out."""
+        theirs = self.pop_callback(ProgressCallback), self.pop_callback(PrinterCallback)
+        if theirs[0] is not None:
+            self.add_callback(Advance())
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; see `transformers.Trainer.train`."""
