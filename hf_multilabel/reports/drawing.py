@@ -1,0 +1,168 @@
+"""How all figures are drawn: one style, names that can hold anything, PNG files of a bounded size."""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hf_multilabel.errors import Finding, InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Readable side by side for the colour-blind, and on white: Okabe and Ito 2008, black and yellow left out.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+PART_COLORS = {"head": COLORS[0], "torso": COLORS[2], "tail": COLORS[1], "all": "#333333"}
+GREY, PALE = "#666666", "#d9d9d9"
+HEAT = "Blues"
+# A PNG above this is drawn with fewer dots; a card with five figures stays below 300 kB.
+MOST_BYTES = 60_000
+DOTS = (140, 110, 90, 72, 55)
+TONES = 96
+STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "white",
+}
+# Fonts with the letters that matplotlib's own lacks, taken where a machine has them.
+MORE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Arial Unicode MS", "WenQuanYi Micro Hei")
+# What has no picture of its own and would end or turn a line.
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+
+
+def need_extra(package: str, extra: str) -> InputError:
+    """The error of a package that is not installed, one line."""
+    fix = f"pip install 'hf-multilabel[{extra}]'"
+    return InputError(Finding("C120", package, f"this needs hf-multilabel[{extra}], found no {package}", fix))
+
+
+def styled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that draws, in the style of all figures.
+
+    Raises:
+        InputError: If matplotlib is not installed.
+    """
+
+    @functools.wraps(function)
+    def in_style(*args: Any, **kwargs: Any) -> Any:
+        try:
+            import matplotlib as mpl
+        except ImportError as error:
+            raise need_extra("matplotlib", "report") from error
+        with mpl.rc_context({**STYLE, "font.family": fonts()}):
+            return function(*args, **kwargs)
+
+    return in_style
+
+
+@functools.cache
+def fonts() -> list[str]:
+    """The font that comes with matplotlib, then those of `MORE_FONTS` that are there."""
+    from matplotlib.font_manager import fontManager
+
+    there = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in MORE_FONTS if name in there)]
+
+
+def new_figure(width: float = 8.0, height: float = 4.0) -> Figure:
+    """An empty figure, in inches; nothing of pyplot's global state is touched."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def shorten(name: str, length: int = 28) -> str:
+    r"""A name as it is written into a figure: on one line, not too long, no formula.
+
+    Example:
+        >>> print(shorten("$x$ and a long tail of words", 14))
+        \$x\$ and a l...
+    """
+    plain = UNSEEN.sub(" ", str(name)).strip()
+    plain = plain if len(plain) <= length else plain[: length - 3].rstrip() + "..."
+    return plain.replace("$", r"\$")
+
+
+def log_ticks(axis: Any) -> None:
+    """Numbers as people write them on a logarithmic axis: 1, 10, 1,000, 1e-05."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if 0 < low < high < 40 * low:  # powers of ten alone would leave one number, or none
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def whole_ticks(axis: Any) -> None:
+    """Whole numbers with thousands marked."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def label_last(grid: Sequence[Axes], columns: int, panels: int) -> None:
+    """Hide the panels of a shared grid that are left over; those above them carry the numbers of the x axis."""
+    for place, axes in enumerate(grid):
+        axes.set_visible(place < panels)
+        axes.tick_params(labelbottom=place + columns >= panels)
+
+
+def heat(axes: Axes, table: Any, rows: list[str], columns: list[str], texts: list[list[str]], **kwargs: Any) -> Any:
+    """A table in colours with its values written in.
+
+    Args:
+        axes: Where.
+        table: Values, (R, C).
+        rows: Names of the rows, already short.
+        columns: Names of the columns, already short.
+        texts: What is written into each cell, R lists of C.
+        **kwargs: Of `imshow`.
+    """
+    image = axes.imshow(table, cmap=HEAT, aspect="auto", **kwargs)
+    axes.grid(False)
+    axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows)
+    low, high = image.get_clim()
+    for i, line in enumerate(texts):
+        for j, text in enumerate(line):
+            dark = table[i][j] > low + 0.55 * (high - low)
+            axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if dark else "#333333")
+    return image
+
+
+@styled
+def render(figure: Figure, most: int = MOST_BYTES) -> bytes:
+    r"""A figure as PNG of at most so many bytes; few tones are enough for charts and a third of the size.
+
+    Example:
+        >>> render(new_figure())[:4]
+        b'\x89PNG'
+    """
+    from PIL import Image
+
+    content = b""
+    for dots in DOTS:
+        drawn, packed = io.BytesIO(), io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=dots)
+        drawn.seek(0)
+        Image.open(drawn).convert("RGB").quantize(TONES).save(packed, format="png", optimize=True)
+        content = packed.getvalue()
+        if len(content) <= most:
+            break
+    return content

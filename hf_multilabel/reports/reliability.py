@@ -1,0 +1,73 @@
+"""Reliability diagrams: of what the model calls 70% likely, do 70% hold? All labels, and head, torso and tail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hf_multilabel.evaluation.calibration import BINS, reliability_report
+from hf_multilabel.reports.drawing import GREY, PART_COLORS, log_ticks, new_figure
+from hf_multilabel.reports.evidence import RunEvidence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def measure(evidence: RunEvidence) -> dict[str, dict[str, Any]]:
+    """Calibration of all labels and of each part: `labels`, `pooled_ece` and `bins`, as `reliability_report` has them.
+
+    Of scores kept in part the pairs above their row's floor are measured, about the 60 most probable of a text.
+    """
+    if evidence.complete:
+        return reliability_report(evidence.scores, evidence.targets, evidence.frequency)
+    _, label, probs = evidence.kept
+    parts = {"all": np.arange(len(evidence.labels)), **evidence.parts}
+    found = {}
+    for part, ids in parts.items():
+        chosen = np.isin(label, ids)
+        if chosen.any():
+            found[part] = {"labels": len(ids), **pool(probs[chosen], evidence.kept_true[chosen])}
+    return found
+
+
+def pool(probs: NDArray[np.float64], held: NDArray[np.bool_], bins: int = BINS) -> dict[str, Any]:
+    """Calibration of some pairs: ECE and the points of the diagram.
+
+    Example:
+        >>> pool(np.array([0.9, 0.9]), np.array([True, False]), bins=2)
+        {'pooled_ece': 0.4, 'bins': [{'count': 2, 'predicted': 0.9, 'observed': 0.5}]}
+    """
+    place = np.minimum((probs * bins).astype(int), bins - 1)
+    count, predicted, observed = (
+        np.bincount(place, weights=weights, minlength=bins) for weights in (np.ones(len(probs)), probs, held)
+    )
+    points = [
+        {"count": int(n), "predicted": float(p / n), "observed": float(y / n)}
+        for n, p, y in zip(count, predicted, observed, strict=True)
+        if n
+    ]
+    return {"pooled_ece": float(np.abs(predicted - observed).sum() / len(probs)), "bins": points}
+
+
+def draw_reliability(evidence: RunEvidence) -> Figure:
+    """Share of pairs that hold against the probability they were given, above how many there are of each."""
+    figure = new_figure(5.6, 5.6)
+    diagram, amounts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    diagram.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, label="perfectly calibrated")
+    for part, found in measure(evidence).items():
+        points = found["bins"]
+        predicted, observed, count = ([point[key] for point in points] for key in ("predicted", "observed", "count"))
+        label = f"{part}: {found['labels']:,} labels, ECE {found['pooled_ece']:.4f}"
+        style = {"linewidth": 2.2} if part == "all" else {"linewidth": 1.1, "alpha": 0.9}
+        diagram.plot(predicted, observed, color=PART_COLORS[part], marker="o", markersize=3.5, label=label, **style)
+        if part == "all":
+            amounts.bar(predicted, count, width=0.04, color=PART_COLORS["all"])
+    diagram.set(ylim=(0, 1), xlim=(0, 1), ylabel="share that holds")
+    diagram.set_title(f"Reliability on {evidence.split}")
+    figure.legend(*diagram.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    amounts.set_yscale("log")
+    log_ticks(amounts.yaxis)
+    amounts.set(xlabel="mean probability in a bin", ylabel="(text, label)\npairs, log scale")
+    return figure
