@@ -10,6 +10,7 @@ import os
 import sys
 
 from hf_multilabel.cli.app import app
+from hf_multilabel.cli.card import card
 from hf_multilabel.cli.evaluate import evaluate
 from hf_multilabel.cli.inspect import inspect
 from hf_multilabel.cli.predict import predict
@@ -19,7 +20,7 @@ from hf_multilabel.cli.tune import tune
 from hf_multilabel.errors import EnvironmentFault, MultiLabelError
 
 # In the order of --help: one function a file, whose docstring and arguments are the command's help.
-COMMANDS = (inspect, train, evaluate, tune, predict, push)
+COMMANDS = (inspect, train, evaluate, tune, predict, card, push)
 
 for command in COMMANDS:
     app.command()(command)

@@ -33,6 +33,7 @@ class CardFacts:
         data: Statistics of the data, nested as they are in metrics.json.
         training: What metrics.json says of the training.
         shortened: Sentences on what cut the run short.
+        changes: Where the run differs from a shipped recipe: key, value here, value there.
         recipe: The resolved recipe, YAML.
         limits: Sentences beyond those that hold for every model.
     """
@@ -58,6 +59,7 @@ class CardFacts:
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     shortened: Sequence[str] = ()
+    changes: Sequence[tuple[str, str, str]] = ()
     recipe: str = ""
     limits: Sequence[str] = ()
 

@@ -93,6 +93,9 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
     if facts.tuned.get("intervals"):
         counted = f"these {rows:,} rows" if rows else "these rows"
         yield f"The 95% intervals say how far the choice of {counted} moves a score; another training run moves it too."
+    objective = [name for name in ("micro_f1", "macro_f1") if name in facts.tuned and name in facts.fixed]
+    if objective and all(facts.tuned[name] < facts.fixed[name] for name in objective):
+        yield "On these rows a fixed 0.5 does better by both micro and macro F1: what was fitted elsewhere did not pay."
     predicted, true = facts.tuned.get("predicted_per_row"), facts.data.get("cardinality", {}).get(facts.split)
     if predicted is not None and true is not None:
         yield f"A text gets {predicted:.2f} labels on average, and {true:.2f} hold."

@@ -27,7 +27,7 @@ def replace_measured(card: str, fresh: str, record: Mapping[str, str]) -> str:
     Args:
         card: README.md as it is.
         fresh: A card just rendered.
-        record: What `generated_parts` gives: examples beside the text change with the decision unless people wrote them.
+        record: What `generated_parts` gives: the widget changes with the decision, unless people wrote it.
     """
     own_examples = "widget:" in edited_parts(card, record)
     return replace_parts(card, fresh, MEASURED if own_examples else (*MEASURED, "widget:"))

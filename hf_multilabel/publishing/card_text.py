@@ -141,9 +141,9 @@ def span(ends: Any) -> str:
 
     Example:
         >>> span([0.79711, 0.866]), span(None)
-        ('0.797 to 0.866', '-')
+        ('0.797–0.866', '-')
     """
-    return "-" if ends is None else f"{ends[0]:.3f} to {ends[1]:.3f}"
+    return "-" if ends is None else f"{ends[0]:.3f}–{ends[1]:.3f}"
 
 
 def duration(seconds: float) -> str:
