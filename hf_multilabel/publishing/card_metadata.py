@@ -48,7 +48,7 @@ def metadata(facts: CardFacts) -> str:
         datasets=[facts.dataset_id] if facts.dataset_id else None,
         metrics=sorted({result.metric_type for result in results}) or None,
         widget=widget(facts) or None,
-        model_name=clean(facts.name),
+        model_name=clean(facts.name) if results else None,
         eval_results=results or None,
     )
     return card.to_yaml()

@@ -14,7 +14,10 @@ from typing import Any
 Parts = list[tuple[str, str]]
 
 # What speaks of the decision: measured again whenever it changes.
-MEASURED = ("metrics:", "model-index:", "## Examples", "## Results", "## The decision", "## Labels", "## Figures")
+MEASURED = (
+    *("metrics:", "model-index:", "model_name:"),
+    *("## Examples", "## Results", "## The decision", "## Labels", "## Figures"),
+)
 BLOCK = re.compile(r"\A---\n(.*?\n)---\n", flags=re.DOTALL)
 # a key of the YAML block with its lines
 KEY = re.compile(r"^([^\s#:-][^:\n]*):.*\n(?:[ #-].*\n|\n)*", flags=re.MULTILINE)
@@ -156,9 +159,9 @@ def update_record(record: Mapping[str, str], before: str, after: str) -> dict[st
         before: The card as it was.
         after: The card with the new parts.
     """
-    old = dict(split_parts(before))
-    changed = {name: _hash(text) for name, text in split_parts(after) if old.get(name) != text}
-    return {**record, **changed}
+    old, new = dict(split_parts(before)), dict(split_parts(after))
+    kept = {name: noted for name, noted in record.items() if name in new or name not in old}
+    return kept | {name: _hash(text) for name, text in new.items() if old.get(name) != text}
 
 
 def edited_parts(card: str, record: Mapping[str, str]) -> list[str]:

@@ -130,7 +130,7 @@ def test_any_label_is_shown_as_it_is_and_never_as_markup(trained: Trained, name:
             folder=name,
             examples=[name],
             answers=[{name: 0.75}],
-            dataset=name,
+            dataset=name or "data",
             architecture=name,
             base_model="org/encoder",
             figures={"figures/a.png": name},

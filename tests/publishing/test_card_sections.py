@@ -55,7 +55,7 @@ def test_what_people_wrote_stays_when_the_decision_changes(trained) -> None:
     assert "```\n## Results\n```" in found
     assert "0.8750" in found
     assert "0.7500" not in found
-    assert replace_measured(found, card, record) == edited
+    assert replace_measured(found, card, update_record(record, edited, found)) == edited
 
 
 def test_examples_for_the_widget_stay_if_people_chose_them(trained) -> None:
