@@ -151,7 +151,7 @@ def duration(seconds: float) -> str:
 
     Example:
         >>> duration(42.4), duration(237.7), duration(7300)
-        ('42 s', '3 min 58 s', '2 h 2 min')
+        ('42 s', '3 min 58 s', '2 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:

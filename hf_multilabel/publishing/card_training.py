@@ -84,7 +84,7 @@ def plural_epochs(epochs: float) -> str:
 
     Example:
         >>> plural_epochs(2.0), plural_epochs(0.2711)
-        ('2 epochs', '0.27 epochs')
+        ('2 epochs', '0.271 epochs')
     """
     return f"{epochs:.3g} epoch{'' if epochs == 1 else 's'}"
 
