@@ -15,7 +15,7 @@ from hf_multilabel.publishing import card_results as results
 from hf_multilabel.publishing import card_training as training
 from hf_multilabel.publishing.card_decision import describe_decision
 from hf_multilabel.publishing.card_facts import CardFacts
-from hf_multilabel.publishing.card_metadata import metadata
+from hf_multilabel.publishing.card_metadata import HEADLINE, metadata
 from hf_multilabel.publishing.card_text import (
     Verbatim,
     clean,
@@ -29,7 +29,7 @@ from hf_multilabel.publishing.card_text import (
     shell_word,
 )
 
-__all__ = ["CardFacts", "environment", "number", "pretty", "readdress_card", "render_card"]
+__all__ = ["HEADLINE", "CardFacts", "environment", "number", "pretty", "readdress_card", "render_card"]
 
 TEMPLATE = "card.md.j2"
 EXAMPLE = "Paste the text to be labelled here."
