@@ -351,11 +351,20 @@ class FinishedModel:
         )  # fmt: skip
 
     def outcome(
-        self, rows: Dataset, targets: csr_matrix, keep: int | None, batch_size: int, description: str
+        self,
+        rows: Dataset,
+        targets: csr_matrix,
+        keep: int | None,
+        batch_size: int,
+        description: str,
+        counts: tuple[Sequence[int], int] | tuple[None, None] = (None, None),
     ) -> Outcome:
-        """What the stored decision makes of some rows, beside the truth; arguments as of `scorer`."""
+        """What the stored decision makes of some rows, beside the truth; arguments as of `scorer`.
+
+        `counts` are the training rows of each label, and of all, where they are known.
+        """
         score, decision = self.scorer(rows, targets, keep, batch_size, description), self.model.config.decision
         scores = score()
         if isinstance(scores, RankedScores) and decision["calibration"] is not None:
             scores = score(calibration=decision["calibration"])
-        return judge(scores, targets, decision)
+        return judge(scores, targets, decision, *counts)

@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 from hf_multilabel.backbones import Backbone
 from hf_multilabel.console import note
 from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.describing import Judged, Provenance, describe_run, draw_figures, with_figures
 from hf_multilabel.evaluation.keeping import RankedScores
-from hf_multilabel.evaluation.metrics import label_table
-from hf_multilabel.inference import judge
+from hf_multilabel.inference import FinishedModel, judge
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import HEADLINE, CardFacts, number, pretty, render_card
 from hf_multilabel.publishing.hub import Target, push_bundle
@@ -68,20 +68,24 @@ def publish(
     files: dict[str, str | bytes],
 ) -> None:
     """Stage the bundle, prove it, move it in, push it. Runs on the main process."""
-    split = "test" if "test" in scores else "validation"
+    finished = FinishedModel(str(folder), model.cpu().eval(), backbone.tokenizer)
+    judged = judge_reported(data, scores, model.config.decision)
     note(f"writing and proving {folder}")
+    facts = describe_run(recipe, finished, metrics, Provenance.of_recipe(recipe, backbone.hub_id), judged)
+    figures = draw_figures(judged, finished, metrics, facts.name, json.loads(files["history.json"]))
     staging = stage_bundle(
         folder,
-        model=model.cpu(),
+        model=model,
         tokenizer=backbone.tokenizer,
         files={
             "recipe.yaml": recipe.dump(),
             "metrics.json": json.dumps(metrics, indent=1) + "\n",
             **files,
+            **{path: content for path, (_, content) in figures.items()},
         },
-        card=render_card(card_facts(recipe, model, backbone, data, scores, metrics)),
+        card=render_card(with_figures(facts, figures)),
     )
-    prove_and_publish(staging, model, backbone.tokenizer, data.splits[split]["text"], recipe.data.max_length)
+    prove_and_publish(staging, model, backbone.tokenizer, judged.rows["text"], recipe.data.max_length)
     note(f"done: {folder}")
     if recipe.hub.repo_id:
         url = push_bundle(
@@ -94,6 +98,15 @@ def publish(
             commit_message=recipe.hub.commit_message,
         )
         note(f"pushed: {url}")
+
+
+def judge_reported(
+    data: MultiLabelData, scores: Mapping[str, np.ndarray | RankedScores], decision: Mapping[str, Any]
+) -> Judged:
+    """The rows that the card reports on, as a decision judges them: test, or validation where there is no test."""
+    split = "test" if "test" in scores else "validation"
+    counts = data.labels.counts, int(np.max(data.known_rows()))
+    return Judged(split, judge(scores[split], data.label_matrix(split), decision, *counts), data.splits[split])
 
 
 def prove_and_publish(
@@ -114,55 +127,6 @@ def prove_and_publish(
     proof = prove_bundle(staging, texts, logits.numpy(), predictions, max_length, 16)
     publish_staged(staging, proof=proof)
     note(f"proved: {proof['rows']} texts give the same label sets in a process without hf_multilabel")
-
-
-def card_facts(
-    recipe: Recipe,
-    model: MultiLabelForSequenceClassification,
-    backbone: Backbone,
-    data: MultiLabelData,
-    scores: dict[str, np.ndarray | RankedScores],
-    metrics: dict[str, Any],
-) -> CardFacts:
-    """What the model card says of this run."""
-    split = "test" if "test" in scores else "validation"
-    outcome = judge(scores[split], data.label_matrix(split), model.config.decision)
-    adapters = f" with {recipe.peft.method} adapters merged into it" if recipe.peft.method else ""
-    encoder = f"{backbone.config.model_type} encoder{adapters}"
-    windows = model.config.windows
-    read = f"windows of {windows['length']} tokens ({windows['aggregation']}), " if windows else ""
-    pooling = "" if model.pooling is None else f"{recipe.model.pooling} pooling, "
-    return CardFacts(
-        name=recipe.hub.repo_id.split("/")[-1] if recipe.hub.repo_id else recipe.name,
-        labels=data.labels.names,
-        metrics={name: metrics[name] for name in scores},
-        decision=model.config.decision,
-        max_length=recipe.data.max_length,
-        per_label=label_table(outcome, data.labels.names, model.config.decision["thresholds"]),
-        repo_id=recipe.hub.repo_id,
-        folder=shown_path(recipe.training["output_dir"]),
-        base_model=backbone.hub_id,
-        architecture=f"{encoder}, {read}{pooling}{recipe.model.head} head",
-        dataset=Path(recipe.data.source).name,
-        dataset_id=recipe.hub.datasets[0] if recipe.hub.datasets else None,
-        license=recipe.hub.license,
-        languages=[recipe.hub.language] if isinstance(recipe.hub.language, str) else recipe.hub.language or [],
-        examples=recipe.hub.examples,
-        data=metrics["data"],
-        tags=recipe.hub.tags,
-        recipe=recipe.dump(),
-        environment={
-            "device": metrics["training"]["device"],
-            "processes": str(metrics["training"]["num_processes"]),
-            **metrics["training"]["libraries"],
-        },
-    )
-
-
-def shown_path(path: str) -> str:
-    """A path as others may read it: relative to the working folder, or only its name."""
-    found = Path(path)
-    return str(found.relative_to(Path.cwd())) if found.is_relative_to(Path.cwd()) else found.name
 
 
 def push_saves(

@@ -7,7 +7,6 @@ model, DATA -> scores -> decision, fitted as a run of the recipe would -> result
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,32 +20,30 @@ from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.data.remedies import apply_remedies
 from hf_multilabel.deciding import check_fit, fit_the_decision
 from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
+from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe_finished
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
-from hf_multilabel.evaluation.metrics import label_table
 from hf_multilabel.inference import FinishedModel, judge, measure
-from hf_multilabel.measurement import check_split, load_rows
+from hf_multilabel.measurement import check_split, load_rows, recipe_of
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import (
     CARD,
     MANIFEST,
     finish_interrupted,
+    read_manifest,
     stage_changes,
     verify_bundle,
 )
-from hf_multilabel.publishing.card import CardFacts
-from hf_multilabel.publishing.card_sections import replace_decision
+from hf_multilabel.publishing.card import render_card
+from hf_multilabel.publishing.card_sections import generated_parts, replace_measured
 from hf_multilabel.publishing.decision_push import is_branch, push_decision
 from hf_multilabel.publishing.hub import Delivery, Target
 from hf_multilabel.publishing.origin import Origin, download_bundle, foreign_code
 from hf_multilabel.recipe import Recipe
-from hf_multilabel.recipe.reading import read_file
 from hf_multilabel.release import prove_and_publish
 from hf_multilabel.workflow import balance_of
 
 SECTIONS = ("data", "decision", "evaluation")
-REPORTED = ("validation", "test")
 Rows = tuple[MultiLabelData, str]
-NAMED = re.compile(r"# The recipe (.*) with its overrides")
 
 
 @dataclass
@@ -124,9 +121,9 @@ def tune(
     decision |= {"refitted": {"data": Path(source).name if source else None, "settings": said}}
     task.finished.model.config.decision = decision
     task.finished.model.config.validate_decision()
-    metrics, per_label, shown = measure_again(task)
+    metrics, judged, shown = measure_again(task)
     show(results_table(shown, title="Results: the decision before and now, on the run's own rows"), asked=True)
-    publish_decision(task, metrics, per_label)
+    publish_decision(task, metrics, judged)
     note(f"done: {task.folder}")
     return decision
 
@@ -325,36 +322,39 @@ def own_rows(finished: FinishedModel, metrics: Mapping[str, Any], missing: Seque
 
 def measure_again(
     task: Task,
-) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, dict[str, dict[str, Any]]]]:
-    """Results at the new decision: metrics.json, the card's lines of the labels, and a table of before and after."""
-    metrics, shown, per_label = dict(task.metrics), {}, []
+) -> tuple[dict[str, Any], Judged | None, dict[str, dict[str, dict[str, Any]]]]:
+    """Results at the new decision: metrics.json, what the card reports on, and a table of before and after."""
+    metrics, shown = dict(task.metrics), {}
+    judged: Judged | None = None
     decision, evaluation = task.finished.model.config.decision, task.recipe.evaluation
     for name in (name for name in REPORTED if name in metrics):
         # the card reports the last of them, or nothing
-        per_label, before = [], metrics[name].get("tuned")
+        judged, before = None, metrics[name].get("tuned")
         metrics[name] = {"fixed": metrics[name]["fixed"]}
         if name not in task.reported:
             continue
         data, split = task.reported[name]
         scores, truth = task.score(data, split), data.label_matrix(split)
-        counts = training_counts(task, data)
+        counts = training_counts(task.recipe, task.metrics, data)
         found = measure(scores, truth, decision, evaluation.k, *counts, evaluation.intervals)["tuned"]
         shown[name] = ({"before": before | {"intervals": {}}} if before else {}) | {"tuned": found}
         metrics[name]["tuned"] = found
-        per_label = label_table(judge(scores, truth, decision), data.labels.names, decision["thresholds"])
-    return metrics, per_label, shown
+        judged = Judged(name, judge(scores, truth, decision, *counts), data.splits[split])
+    return metrics, judged, shown
 
 
-def training_counts(task: Task, data: MultiLabelData) -> tuple[list[int], int] | tuple[None, None]:
+def training_counts(
+    recipe: Recipe, metrics: Mapping[str, Any], data: MultiLabelData
+) -> tuple[list[int], int] | tuple[None, None]:
     """Training rows of each label, and of all, as the run counted them; None where its training rows are not here."""
-    if "train" not in data.splits or data.splits["train"]._fingerprint != fingerprints(task.metrics).get("train"):
+    if "train" not in data.splits or data.splits["train"]._fingerprint != fingerprints(metrics).get("train"):
         return None, None
-    augment = task.recipe.data.augment
-    data = apply_remedies(data, augment and augment.model_dump(), balance_of(task.recipe))
+    augment = recipe.data.augment
+    data = apply_remedies(data, augment and augment.model_dump(), balance_of(recipe))
     return data.label_matrix("train").getnnz(axis=0).tolist(), int(np.max(data.known_rows()))
 
 
-def publish_decision(task: Task, metrics: dict[str, Any], per_label: Sequence[Mapping[str, Any]]) -> None:
+def publish_decision(task: Task, metrics: dict[str, Any], judged: Judged | None) -> None:
     """Stage the files that change, prove the model with them, move them in.
 
     Raises:
@@ -363,35 +363,22 @@ def publish_decision(task: Task, metrics: dict[str, Any], per_label: Sequence[Ma
     config = json.loads((task.folder / "config.json").read_text(encoding="utf-8"))
     # in the order in which the config is saved
     config["decision"] = json.loads(json.dumps(task.finished.model.config.decision, sort_keys=True))
-    card = (task.folder / CARD).read_text(encoding="utf-8")
-    files = {
+    manifest, card = read_manifest(task.folder), (task.folder / CARD).read_bytes()
+    task.finished.model.cpu()
+    recipe = recipe_of(task.finished, [])
+    facts, figures = describe_finished(recipe, task.finished, metrics, judged)
+    text = replace_measured(card.decode("utf-8"), render_card(facts), generated_parts(manifest, card))
+    files: dict[str, str | bytes | None] = {
         "config.json": json.dumps(config, indent=2) + "\n",
         "metrics.json": json.dumps(metrics, indent=1) + "\n",
-        CARD: replace_decision(card, card_facts(task, metrics, per_label)),
+        CARD: text,
+        **changed_figures(manifest, figures),
     }
     note(f"writing and proving {task.folder}")
-    staging = stage_changes(task.folder, files)
-    model, tokenizer = task.finished.model.cpu(), task.finished.tokenizer
+    staging = stage_changes(task.folder, files, new=figures)
+    model, tokenizer = task.finished.model, task.finished.tokenizer
     texts = task.fitted.splits["validation"]["text"]
     try:
         prove_and_publish(staging, model, tokenizer, texts, tokenizer.model_max_length)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def card_facts(task: Task, metrics: Mapping[str, Any], per_label: Sequence[Mapping[str, Any]]) -> CardFacts:
-    """What the card says of results, decision and labels; names as the run gave them."""
-    path = task.folder / "recipe.yaml"
-    written = read_file(path, str(path)).values
-    named = NAMED.match(path.read_text(encoding="utf-8"))
-    hub = task.recipe.hub
-    return CardFacts(
-        name=hub.repo_id.split("/")[-1] if hub.repo_id else named.group(1) if named else task.folder.name,
-        labels=task.fitted.labels.names,
-        metrics={split: metrics[split] for split in REPORTED if split in metrics},
-        decision=task.finished.model.config.decision,
-        max_length=task.recipe.data.max_length,
-        per_label=per_label,
-        dataset=Path(written["data"]["source"]).name,
-        dataset_id=hub.datasets[0] if hub.datasets else None,
-    )

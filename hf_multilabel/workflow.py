@@ -58,6 +58,7 @@ from hf_multilabel.runs import check_folder, open_run
 from hf_multilabel.training.adapters import adapter_files, add_adapters, load_merged
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import main_first, on_main
+from hf_multilabel.training.hardware import describe_device
 from hf_multilabel.training.head_init import start_head, start_labels
 from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.tracking import Tracking, check_trackers
@@ -404,6 +405,7 @@ def describe_training(
         "seconds": round(seconds, 1),
         "num_processes": args.world_size,
         "device": args.device.type,
+        "hardware": describe_device(args.device),
         "precision": args.precision,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "trained_parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),

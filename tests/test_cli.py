@@ -19,7 +19,7 @@ from tests.metric_values import assert_same_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("train", "evaluate", "tune", "predict", "study", "inspect")
-COMMANDS += ("report", "push", "doctor", "export", "space")
+COMMANDS += ("report", "card", "push", "doctor", "export", "space")
 
 
 def call(*arguments: object, stdin: str = "", cwd: Path = ROOT) -> subprocess.CompletedProcess:

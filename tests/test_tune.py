@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hf_multilabel.workflow import train
 from tests.test_workflow import quick_recipe, tree
 
 CHANGED = {"config.json", "metrics.json", "README.md", "manifest.json"}
-SECTIONS = ("Results", "The decision", "Labels")
+SECTIONS = ("## Examples", "## Results", "## The decision", "## Labels", "## Figures")
 SOURCE = Path("recipes/data/quickstart")
 
 
@@ -56,7 +57,11 @@ def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path) -> No
     decision = tune(str(copy), objective="micro_f1")
 
     after = tree(copy)
-    assert {name for name in before | after if before.get(name) != after.get(name)} == CHANGED
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert {name for name in changed if not name.startswith("figures/")} == CHANGED
+    # drawn again: where the decision is shown it is the new one
+    assert "figures/precision_recall.png" in changed
+    assert set(before) == set(after)
     assert (copy / "model.safetensors").stat().st_ino == inode
     assert verify_bundle(copy)["proof"]["rows"] == 48
     found = read(copy, "config.json")
@@ -79,10 +84,11 @@ def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path) -> No
     assert [part for part in split_sections(text)[1:] if part[0] not in SECTIONS] == [
         part for part in split_sections(card)[1:] if part[0] not in SECTIONS
     ]
+    assert re.findall(r"\]\((figures/.*)\)", text) == re.findall(r"\]\((figures/.*)\)", card)
     assert "Written by hand." in text
     assert "extra: 1" in text
     assert f"value: {new['test']['tuned']['micro_f1']}" in text
-    assert "fitted again after training" in text
+    assert "Fitted again after training" in text
 
 
 @pytest.mark.usefixtures("unproved")
@@ -122,11 +128,13 @@ def test_results_that_can_not_be_measured_go_and_come_back(
     card = (copy / "README.md").read_text()
     assert "model-index" not in card
     assert "## Labels" not in card
+    assert "## Figures" not in card
+    assert not list(copy.glob("figures/*"))
     verify_bundle(copy)
     tune(str(copy))
     assert set(read(copy, "metrics.json")["test"]) == {"fixed", "tuned"}
     titles = [title for title, _ in split_sections((copy / "README.md").read_text())]
-    assert titles[2:5] == list(SECTIONS)
+    assert titles[2:7] == list(SECTIONS)
     assert "model-index" in (copy / "README.md").read_text()
 
 

@@ -11,6 +11,7 @@ import os
 import sys
 
 from hf_multilabel.cli.app import app
+from hf_multilabel.cli.card import card
 from hf_multilabel.cli.doctor import doctor
 from hf_multilabel.cli.evaluate import evaluate
 from hf_multilabel.cli.export import export
@@ -26,7 +27,7 @@ from hf_multilabel.errors import EnvironmentFault, InputError, MultiLabelError
 from hf_multilabel.progress import emit, mode
 
 # In the order of --help: one function a file, whose docstring and arguments are the command's help.
-COMMANDS = (inspect, train, evaluate, tune, predict, report_command, study, push, doctor, space)
+COMMANDS = (inspect, train, evaluate, tune, predict, report_command, study, card, push, doctor, space)
 
 for command in COMMANDS:
     app.command()(command)

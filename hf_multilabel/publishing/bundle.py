@@ -17,13 +17,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
+from hf_multilabel.publishing.card_sections import generated_parts, record_parts, update_record
 from hf_multilabel.remote_code.decision_multilabel import hash_labels
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def stage_bundle(
         tokenizer.save_pretrained(staging)
         for name, content in {**files, CARD: card}.items():
             _write(staging / name, content)
-        _write(staging / MANIFEST, dump_manifest(describe(staging, model.config.label_names)))
+        found = describe(staging, model.config.label_names) | {"card": record_parts(card)}
+        _write(staging / MANIFEST, dump_manifest(found))
     except (OSError, SafetensorError) as error:
         shutil.rmtree(staging, ignore_errors=True)
         found = f"expected to write the model, found {type(error).__name__}: {error}"
@@ -108,18 +110,19 @@ def stage_bundle(
     return staging
 
 
-def stage_changes(folder: str | Path, files: Mapping[str, str]) -> Path:
+def stage_changes(folder: str | Path, files: Mapping[str, str | bytes | None], *, new: Collection[str] = ()) -> Path:
     """Stage a finished bundle in which some files have other content; no byte of any other file changes.
 
     Args:
         folder: The run's folder; its bundle must verify.
-        files: Files of the bundle, name to new content.
+        files: Files of the bundle, name to new content; None takes the file away.
+        new: Names in `files` that the bundle may not have yet.
 
     Returns:
         As `stage_bundle`. Files that stay are hard links where the file system has them.
 
     Raises:
-        ValueError: If a name in `files` is not in the bundle.
+        ValueError: If a name in `files` is neither in the bundle nor in `new`, or leaves the folder.
         InputError: As `verify_bundle`.
         EnvironmentFault: As `verify_bundle`, or if the disk refuses a write; the staging folder is then removed.
 
@@ -128,19 +131,24 @@ def stage_changes(folder: str | Path, files: Mapping[str, str]) -> Path:
     folder = Path(folder)
     manifest = verify_bundle(folder)
     for name in files:
-        if name not in manifest["files"]:
+        _check_name(name)
+        if name not in manifest["files"] and name not in new:
             raise ValueError(f"files: expected names in {MANIFEST}, found {name!r}. Stage a whole bundle instead.")
     staging = folder / f"{INCOMPLETE}{os.getpid()}"
     try:
         finish_interrupted(folder)
         for name in manifest["files"]:
-            if name in files:
-                _write(staging / name, files[name])
-            else:
+            if name not in files:
                 link(folder / name, staging / name)
-        measured = {name: _measure(staging / name) for name in files}
-        changed = {key: value for key, value in manifest.items() if key != "proof"}
-        _write(staging / MANIFEST, dump_manifest(changed | {"files": manifest["files"] | measured}))
+        written = {name: content for name, content in files.items() if content is not None}
+        for name, content in written.items():
+            _write(staging / name, content)
+        listed = {name: measured for name, measured in manifest["files"].items() if name not in files}
+        listed |= {name: _measure(staging / name) for name in written}
+        changed = {key: value for key, value in manifest.items() if key != "proof"} | {"files": listed}
+        if CARD in written:
+            changed["card"] = _new_record(folder, manifest, staging)
+        _write(staging / MANIFEST, dump_manifest(changed))
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
         found = f"expected to write beside the model, found {type(error).__name__}: {error}"
@@ -290,6 +298,13 @@ def _listed(folder: Path) -> set[str]:
     except (FileNotFoundError, ValueError):
         # nothing there yet or nothing left, or damaged and about to be replaced
         return set()
+
+
+def _new_record(folder: Path, manifest: Mapping[str, Any], staging: Path) -> dict[str, str]:
+    """What the manifest notes of a changed card: see `update_record`."""
+    before = (folder / CARD).read_bytes()
+    after = (staging / CARD).read_text(encoding="utf-8")
+    return update_record(generated_parts(manifest, before), before.decode("utf-8", errors="replace"), after)
 
 
 def _check_hashes(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -9,14 +9,15 @@ from pathlib import Path
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import CARD, MANIFEST
-from hf_multilabel.publishing.card_sections import carry_decision
+from hf_multilabel.publishing.card_sections import replace_measured
 from hf_multilabel.publishing.hub import REFS, Delivery, Target, bundle_contents, describe_scores
 from hf_multilabel.publishing.origin import read_origin, write_origin
 from hf_multilabel.publishing.remote import Content, Held, fetch_json, fetch_text, find_changes, find_stale
 
 CONFIG = "config.json"
-# What `tune` rewrites; every other file must lie on the Hub as it is in the folder.
+# What `tune` rewrites, beside the card's figures; every other file must lie on the Hub as it is in the folder.
 REWRITTEN = frozenset({CONFIG, "metrics.json", CARD, MANIFEST})
+FIGURES = "figures/"
 
 
 def push_decision(
@@ -50,7 +51,7 @@ def push_decision(
         InputError: As `push_bundle`, and if the Hub holds another model.
         EnvironmentFault: As `push_bundle`.
 
-    Cost: Reads the bundle twice; uploads four small files.
+    Cost: Reads the bundle twice; uploads four small files and the figures.
     """
     folder = Path(folder)
     target = Target(repo_id, revision, create_pr=create_pr, tag=tag)
@@ -66,9 +67,9 @@ def push_decision(
         raise InputError(Finding("P313", repo_id, what, "leave the revision out to push to main"))
     held = delivery.look()
     check_origin(delivery, folder, held)
-    contents = check_same_model(delivery, contents, folder, held)
+    contents, stale = check_same_model(delivery, contents, folder, held)
     message = commit_message or describe_scores(folder).replace("Upload multi-label model", "New decision", 1)
-    pushed = delivery.deliver(contents, held, set(), message)
+    pushed = delivery.deliver(contents, held, stale, message)
     origin = read_origin(folder)
     if origin is not None and origin.repo_id == repo_id and not create_pr:
         write_origin(folder, replace(origin, commit=pushed.commit))
@@ -97,15 +98,18 @@ def check_origin(delivery: Delivery, folder: Path, held: Held) -> None:
     raise EnvironmentFault(Finding("P304", str(folder), what, fix))
 
 
-def check_same_model(delivery: Delivery, contents: dict[str, Content], folder: Path, held: Held) -> dict[str, Content]:
-    """The files to push, if the Hub holds the same model but for its decision.
+def check_same_model(
+    delivery: Delivery, contents: dict[str, Content], folder: Path, held: Held
+) -> tuple[dict[str, Content], set[str]]:
+    """The files to push and those that go, if the Hub holds the same model but for its decision.
 
     Raises:
         InputError: If any other file differs, or is missing on one side.
     """
     repo_id, api, hub = delivery.repo_id, delivery.api, delivery.hub
     changes = find_changes(contents, held, hub.attempt(lambda: find_stale(api, repo_id, held, contents, ())))
-    others = sorted({*changes.written, *changes.deleted} - REWRITTEN, key=lambda name: "safetensors" not in name)
+    changed = {name for name in (*changes.written, *changes.deleted) if not name.startswith(FIGURES)}
+    others = sorted(changed - REWRITTEN, key=lambda name: "safetensors" not in name)
     if others or CONFIG not in held.files:
         more = f" and {len(others) - 1} more files" if len(others) > 1 else ""
         raise InputError(other_model(folder, repo_id, f"another {(others or [CONFIG])[0]}{more}"))
@@ -117,8 +121,8 @@ def check_same_model(delivery: Delivery, contents: dict[str, Content], folder: P
     if CARD in held.files and CARD in contents:
         card = hub.attempt(lambda: fetch_text(api, repo_id, held.commit, CARD))
         fresh = contents[CARD].read().decode("utf-8")
-        contents = contents | {CARD: Content(carry_decision(card, fresh).encode("utf-8"))}
-    return contents
+        contents = contents | {CARD: Content(replace_measured(card, fresh, {}).encode("utf-8"))}
+    return contents, set(changes.deleted)
 
 
 def other_model(folder: Path, repo_id: str, found: str) -> Finding:

@@ -21,6 +21,7 @@ from hf_multilabel.publishing.bundle import (
     verify_bundle,
     write_bundle,
 )
+from hf_multilabel.publishing.card_sections import edited_parts
 
 # the code that loads a model: whatever lies in the folder that ships, and the files that loading can't do without
 SHIPPED = {path.name for path in Path(remote_code.__file__).parent.glob("*_multilabel.py")}
@@ -188,6 +189,28 @@ def test_a_file_that_is_not_there_or_a_damaged_bundle_is_not_changed(copy: Path)
     with pytest.raises(EnvironmentFault, match="P102"):
         stage_changes(copy, {"metrics.json": "{}"})
     assert contents(copy) == before
+
+
+def test_files_come_and_go_with_a_change(copy: Path) -> None:
+    publish_staged(
+        stage_changes(copy, {"figures/a.png": b"a", "figures/b.png": b"b"}, new=["figures/a.png", "figures/b.png"])
+    )
+    assert verify_bundle(copy)["files"]["figures/a.png"]["bytes"] == 1
+    publish_staged(stage_changes(copy, {"figures/a.png": None, "figures/b.png": b"bb"}))
+    assert [path.name for path in (copy / "figures").iterdir()] == ["b.png"]
+    assert verify_bundle(copy)["files"]["figures/b.png"]["bytes"] == 2
+    with pytest.raises(ValueError, match="path inside the folder"):
+        stage_changes(copy, {"../x": b"x"}, new=["../x"])
+
+
+def test_the_manifest_notes_the_card_as_it_was_generated(copy: Path) -> None:
+    card = (copy / "README.md").read_text()
+    assert edited_parts(card, verify_bundle(copy)["card"]) == []
+    edited = card.replace("## Limits\n", "## Limits\n\nMine.\n")
+    (copy / "README.md").write_text(edited)
+    publish_staged(stage_changes(copy, {"README.md": edited.replace("## The decision\n", "## The decision\n\nNew.\n")}))
+    record = verify_bundle(copy)["card"]
+    assert edited_parts((copy / "README.md").read_text(), record) == ["## Limits"]
 
 
 def test_without_hard_links_files_are_copied(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

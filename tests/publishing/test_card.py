@@ -8,7 +8,11 @@ import pytest
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
-from hf_multilabel.publishing.card import describe_decision, escape, readdress_card, render_card
+from hf_multilabel.decisions.thresholds import THRESHOLD_RULES
+from hf_multilabel.publishing.card import readdress_card, render_card
+from hf_multilabel.publishing.card_decision import PURPOSES, describe_decision
+from hf_multilabel.publishing.card_text import escape
+from hf_multilabel.remote_code.decision_multilabel import EMPTY, RULES
 from tests.publishing.conftest import LABELS, Trained, facts
 
 HOSTILE = [
@@ -32,6 +36,11 @@ HOSTILE = [
 ]
 
 
+HEADINGS = [
+    "How to use", "Examples", "Results", "The decision", "Labels", "Figures", "Training data", "Training", "Limits",
+]  # fmt: skip
+
+
 def read_tables(card: str) -> list[list[list[str]]]:
     """The tables a reader sees, as rows of cells of text."""
     shown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(ModelCard(card).text)
@@ -46,39 +55,65 @@ def line(label: str, support: int = 3) -> dict:
     return {"label": label, "support": support, "threshold": 0.25, "precision": 1.0, "recall": 0.5, "f1": 2 / 3}
 
 
+METRICS = {
+    "fixed": {"micro_f1": 0.5, "macro_f1": 0.25, "head_labels": 2, "head_micro_f1": 0.5, "tail_labels": 0, "rows": 7},
+    "tuned": {
+        **{"micro_f1": np.float32(0.75), "macro_f1": 0.5, "hamming_loss": 0.125, "macro_auc": None, "rows": 7},
+        **{"head_labels": 2, "head_micro_f1": 0.625, "tail_labels": 0, "recall_at_7": 0.5, "predicted_per_row": 1.5},
+        "intervals": {"micro_f1": [0.70049, 0.8], "head_micro_f1": [0.5, 0.7]},
+    },
+}
+
+
+def text_of(card: str) -> str:
+    return ModelCard(card).text
+
+
 def test_the_hub_can_read_the_metadata(trained: Trained) -> None:
-    card = ModelCard(
-        render_card(facts(trained, base_model="org/encoder", dataset_id="org/data", dataset="Data", tags=["law"]))
-    )
+    changes = {"base_model": "org/encoder", "dataset_id": "org/data", "dataset": "Data", "tags": ["law"]}
+    answers = [{LABELS[0]: np.float32(0.91239), LABELS[3]: 0.5}, {}]
+    card = ModelCard(render_card(facts(trained, metrics={"test": METRICS}, answers=answers, **changes)))
     assert card.data.tags == ["multi-label", "hf_multilabel", "text-classification", "law"]
     assert (card.data.pipeline_tag, card.data.license, card.data.language) == ("text-classification", "cc0-1.0", ["en"])
     assert (card.data.base_model, card.data.datasets) == ("org/encoder", ["org/data"])
-    assert card.data.widget == [{"text": text} for text in trained.texts[:2]]
-    (result,) = card.data.eval_results
-    assert (result.metric_type, result.metric_args, result.metric_value) == ("f1", {"average": "micro"}, 0.75)
-    assert (result.dataset_type, result.dataset_split) == ("org/data", "test")
+    outputs = [{"label": "0010", "score": 0.9124}, {"label": LABELS[3], "score": 0.5}]
+    assert card.data.widget == [{"text": trained.texts[0], "output": outputs}, {"text": trained.texts[1]}]
+    assert [(result.metric_name, result.metric_type, result.metric_value) for result in card.data.eval_results] == [
+        ("micro F1", "f1", 0.75),
+        ("macro F1", "f1", 0.5),
+        ("hamming loss", "hamming_loss", 0.125),
+    ]
+    assert card.data.eval_results[0].metric_args == {"average": "micro"}
+    assert {(found.dataset_type, found.dataset_split) for found in card.data.eval_results} == {("org/data", "test")}
+    assert card.data.metrics == ["f1", "hamming_loss"]
     assert "python/object" not in card.content
 
 
-def test_results_show_the_fixed_cut_beside_the_tuned_decision(trained: Trained) -> None:
-    table = read_tables(render_card(facts(trained)))[0]
-    assert table == [["metric", "fixed 0.5", "stored decision"], ["micro F1", "0.5000", "0.7500"], ["rows", "7", "7"]]
+def test_results_show_the_fixed_cut_beside_the_tuned_decision_and_its_interval(trained: Trained) -> None:
+    card = render_card(facts(trained, metrics={"test": METRICS}, data={"cardinality": {"test": 1.25}}))
+    headline, parts, others = read_tables(card)[:3]
+    assert headline[:2] == [
+        ["metric", "fixed 0.5", "stored decision", "95% interval"],
+        ["micro F1", "0.5000", "0.7500", "0.700–0.800"],
+    ]
+    assert headline[-1] == ["macro AUC", "-", "-", "-"]
+    assert parts[1:] == [["head", "2", "0.5000", "0.6250", "0.500–0.700", "-", "-", "-"]]
+    assert [line[0] for line in others[1:]] == ["rows", "recall@7", "predicted per row"]
+    assert "<summary>3 more metrics</summary>" in card
+    assert "A text gets 1.50 labels on average, and 1.25 hold." in card
+    assert "the choice of these 7 rows" in card
 
 
-def test_many_metrics_are_folded_behind_the_headline(trained: Trained) -> None:
-    tuned = {f"recall_at_{k}": 0.5 for k in range(1, 20)} | {"micro_f1": 0.75}
-    card = render_card(facts(trained, metrics={"test": {"tuned": tuned | {"intervals": {"micro_f1": [0.7, 0.8]}}}}))
-    shown, folded = read_tables(card)[:2]
-    assert shown[1] == ["micro F1", "-", "0.7500"]
-    assert (len(shown), len(folded)) == (13, 9)
-    assert "8 more metrics" in card
-    assert "intervals" not in card
+@pytest.mark.parametrize(("tuned", "said"), [(0.4, True), (0.6, False)])
+def test_a_decision_that_did_not_pay_is_called_so(trained: Trained, tuned: float, said: bool) -> None:
+    metrics = {"fixed": {"micro_f1": 0.5, "macro_f1": 0.5}, "tuned": {"micro_f1": tuned, "macro_f1": 0.4}}
+    assert ("did not pay" in render_card(facts(trained, metrics={"test": metrics}))) is said
 
 
 def test_scores_on_validation_are_called_optimistic(trained: Trained) -> None:
     card = render_card(facts(trained, metrics={"validation": {"tuned": {"micro_f1": 0.9}}}))
-    assert "the right column is optimistic" in card
-    assert read_tables(card)[0][1] == ["micro F1", "-", "0.9000"]
+    assert "looks better here than it is" in card
+    assert read_tables(card)[0][1] == ["micro F1", "-", "0.9000", "-"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -87,19 +122,36 @@ def test_any_label_is_shown_as_it_is_and_never_as_markup(trained: Trained, name:
     recipe = f"labels: ['{name}', '```', '`````']\n"
     card = render_card(
         facts(
-            trained, labels=labels, per_label=[line(name), line("other", 1)], recipe=recipe, name=name, examples=[name]
+            trained,
+            labels=labels,
+            per_label=[line(name), line("other", 1)],
+            recipe=recipe,
+            name=name,
+            folder=name,
+            examples=[name],
+            answers=[{name: 0.75}],
+            dataset=name or "data",
+            architecture=name,
+            base_model="org/encoder",
+            figures={"figures/a.png": name},
+            shortened=[name],
+            changes=[("data.max_rows", name, "-")],
+            limits=[name],
         )
     )
     card.encode("utf-8")
-    table = read_tables(card)[-1]
+    table = next(table for table in read_tables(card) if table[0][0] == "label")
     shown = re.sub(r"[\x00-\x1f\ud800-\udfff]+", " ", name).strip()
     assert [html.unescape(cell) for cell in table[1]] == [shown, "3", "0.2500", "1.0000", "0.5000", "0.6667"]
     assert table[2][0] == "other"
-    assert not re.search("<(?!/?(details|summary)>)", re.sub("```.*?\n`+\n", "", ModelCard(card).text, flags=re.DOTALL))
-    headings = re.findall(
-        "^#+ (.*)$", re.sub("(`{3,}).*?\n\\1\n", "", ModelCard(card).text, flags=re.DOTALL), flags=re.MULTILINE
-    )
-    assert headings[1:] == ["How to use", "Results", "The decision", "Labels", "Recipe", "Limits"]
+    prose = re.sub("(`{3,}).*?\n\\1\n", "", text_of(card), flags=re.DOTALL)
+    assert not re.search("<(?!/?(details|summary)>)", prose)
+    seen = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(prose)
+    assert not re.search(r"<(script|a|s|del|i|em)\b", seen)
+    assert re.findall('<img src="([^"]*)"', seen) == ["figures/a.png"]
+    assert "49" not in prose.replace("{{ 7 * 7 }}", "")
+    assert re.findall("^#+ (.*)$", prose, flags=re.MULTILINE)[1:] == HEADINGS
+    assert ModelCard(card).data.widget[0]["text"] == re.sub(r"[\x00-\x1f\ud800-\udfff]+", " ", name)
     for block in re.findall("^```python\n(.*?)^```", card, flags=re.MULTILINE | re.DOTALL):
         compile(block, "card", "exec")
 
@@ -110,12 +162,36 @@ def test_links_mentions_and_formulas_stay_text() -> None:
     assert not set("@$\\") & set(escape("@everyone $$x$$ \\(y\\)"))
 
 
-def test_thousands_of_labels_are_folded_to_the_most_frequent(trained: Trained) -> None:
+@pytest.mark.parametrize(("labels", "folded"), [(20, False), (21, True), (200, True)])
+def test_many_labels_are_folded(trained: Trained, labels: int, folded: bool) -> None:
+    names = [f"label {number}" for number in range(labels)]
+    card = render_card(facts(trained, labels=names, per_label=[line(name, i) for i, name in enumerate(names)]))
+    assert (f"<summary>All {labels} labels</summary>" in card) is folded
+    assert [row[0] for row in read_tables(card)[-1][1:]] == names[::-1]
+    assert ("Labels: label 0, label 1" in card) is (labels <= 30)
+    assert "10 labels have a support below 10" in card
+
+
+def test_of_thousands_of_labels_the_most_frequent_and_the_worst_are_shown(trained: Trained) -> None:
     labels = [f"label {number}" for number in range(4271)]
-    card = render_card(facts(trained, labels=labels, per_label=[line(name, i) for i, name in enumerate(labels)]))
-    assert "<summary>The 50 most frequent of 4,271 labels</summary>" in card
-    assert [row[0] for row in read_tables(card)[-1][1:]] == labels[:-51:-1]
+    lines = [line(name, i) | {"training": 2 * i, "f1": i % 1000 / 1000} for i, name in enumerate(labels)]
+    card = render_card(facts(trained, labels=labels, per_label=lines))
+    frequent, worst = read_tables(card)[-2:]
+    assert "<summary>The 25 most frequent of 4,271 labels</summary>" in card
+    assert "<summary>The 25 with the lowest F1 among 4,261 with 10 rows or more</summary>" in card
+    assert [row[0] for row in frequent[1:]] == labels[:-26:-1]
+    assert frequent[1][1:3] == ["8,540", "4,270"]
+    assert [row[-1] for row in worst[1:]] == sorted(row[-1] for row in worst[1:])
+    assert worst[1][0] == "label 4000"
     assert len(card) < 20_000
+
+
+def test_every_objective_and_rule_has_its_words() -> None:
+    assert set(PURPOSES) == {*THRESHOLD_RULES, "risk"}
+    for rule in RULES:
+        for empty in EMPTY:
+            decision = {"rule": rule, "thresholds": 0.5, "empty": empty, "top_k": 3}
+            assert {"Rule", "Made for", "Not good for"} <= set(describe_decision(decision, 4))
 
 
 @pytest.mark.parametrize(
@@ -126,10 +202,17 @@ def test_thousands_of_labels_are_folded_to_the_most_frequent(trained: Trained) -
         ({"rule": "threshold_top_k", "top_k": 5}, "Of those, the 5 with the highest probabilities are kept."),
         ({"empty": "at_least_one"}, "A text none of whose labels passes gets the one that comes closest."),
         ({"max_labels": 3}, "Every text gets at most 3 labels."),
+        ({"risk": {"sentence": "Guaranteed: 0.9."}, "objective": "risk"}, "Guaranteed: 0.9. A promise: the threshold"),
+        ({"in_sample": {"macro_f1": 0.9, "x": 1}}, "On the fitted rows themselves, which flatters: macro F1 0.9000."),
+        (
+            {"threshold_intervals": {"level": 0.95, "resamples": 40, "low": [0.1, 0.2, 0.3], "high": [0.2, 0.5, 0.9]}},
+            "anew 40 times, the middle 95% of a label's thresholds spread over 0.30 (median of the labels).",
+        ),
+        ({"refitted": {"data": "x.csv", "settings": ["decision.empty=allow"]}}, "tune on x.csv, with decision.empty"),
         ({"calibration": {"method": "temperature"}}, "Probabilities are calibrated first (temperature)."),
         (
             {"fitted_on": "validation", "rows": 1500, "objective": "macro_f1", "expected": {"macro_f1": 0.71}},
-            "fitted on validation rows, 1,500 of them; on other rows they give about macro F1 0.7100.",
+            "Fitted on 1,500 validation rows. Expected on other rows like these: macro F1 0.7100.",
         ),
         (
             {
@@ -143,13 +226,14 @@ def test_thousands_of_labels_are_folded_to_the_most_frequent(trained: Trained) -
                     "intervals": {"macro_f1": [0.6, 0.75]},
                 },
             },
-            "9 of them in 3 folds; on other rows they give about macro F1 0.7000 (0.6000 to 0.7500).",
+            "Fitted on 9 rows held out by cross-validation in 3 folds. Expected on other rows like these: macro F1 "
+            "0.7000 (95%: 0.600–0.750); each row was judged by a decision fitted without it, in 3 folds.",
         ),
     ],
 )
 def test_the_decision_is_told_in_words(changes: dict, sentence: str) -> None:
     decision = {"rule": "threshold", "thresholds": 0.5, "empty": "allow", "objective": "fixed"} | changes
-    assert sentence in " ".join(describe_decision(decision, 3))
+    assert sentence in " ".join(word for sentences in describe_decision(decision, 3).values() for word in sentences)
 
 
 def test_empty_facts_leave_their_sections_out(trained: Trained) -> None:
@@ -158,27 +242,55 @@ def test_empty_facts_leave_their_sections_out(trained: Trained) -> None:
     assert headings == ["How to use", "The decision", "Limits"]
     assert "None" not in card
     assert not ModelCard(card).data.eval_results
+    assert ModelCard(card).data.get("widget") is None
 
 
-def test_data_and_environment_are_listed(trained: Trained) -> None:
+def test_data_and_training_are_told(trained: Trained) -> None:
     data = {
         "rows": {"train": 1200, "test": 150},
-        "labels": len(LABELS),
-        "duplicates": [],
-        "share_cut": np.float64(0.125),
+        "rows_in_source": {"train": 9000, "test": 150},
+        "cardinality": {"train": 1.234, "test": 2},
+        "splits": {"train": "given", "test": "stratified"},
+        "duplicates": {"between_splits": {"train/test": 3}},
+        "truncated_share": {"train": np.float64(0.125), "test": 0.0},
+        "windows_per_text": {"train": 1.5},
+        "imbalance": {"max_ir": 7.48},
+        "fingerprints": {"train": "abc"},
     }
-    card = render_card(facts(trained, data=data, environment={"torch": "2.13.0"}, dataset="arXiv slice"))
-    table = read_tables(card)[-1][1:]
+    training = {"steps": 126, "epochs": 2.0, "seconds": 237.7, "num_processes": 2, "hardware": "one H200"}
+    training |= {"parameters": 1000, "trained_parameters": 400, "python": "3.11", "libraries": {"torch": "2.13.0"}}
+    card = render_card(facts(trained, data=data, training=training, dataset="arXiv slice"))
+    table, more = read_tables(card)[-2:]
     assert table == [
-        ["rows, train", "1,200"],
-        ["rows, test", "150"],
-        ["labels", "5"],
-        ["duplicates", "none"],
-        ["share cut", "0.1250"],
+        ["split", "rows", "of", "labels a text", "cut at 16 tokens"],
+        ["train", "1,200", "9,000", "1.23", "12.5%"],
+        ["test", "150", "150", "2.00", "0.0%"],
     ]
-    assert "- torch: 2.13.0" in card
+    assert more[1:] == [["windows per text, train", "1.5000"]]
+    for sentence in (
+        "The test split was drawn from the training rows, stratified by label.",
+        "Texts that stand in two splits: 3 of train and test.",
+        "The most frequent label holds 7.5 times as often as the rarest.",
+        "126 steps, 2 epochs. 3 min 58 s on 2 processes, each on one H200. 1,000 parameters, 400 of them trained.",
+        "Python 3.11, torch 2.13.0.",
+    ):
+        assert sentence in card
 
 
-def test_a_card_is_readdressed_once() -> None:
-    card = 'model_id = "runs/x"\nlater\nmodel_id = "mine"\n'
-    assert readdress_card(card, "user/\\1") == 'model_id = "user/\\\\1"\nlater\nmodel_id = "mine"\n'
+def test_a_shortened_run_says_so_at_the_top(trained: Trained) -> None:
+    card = render_card(facts(trained, shortened=["It used 96 of 1,000 train rows (data.max\\_rows)."]))
+    assert card.index("**A shortened run.** It used 96 of 1,000 train rows") < card.index("## How to use")
+    assert "shortened" not in render_card(facts(trained))
+
+
+def test_a_figure_that_is_no_path_is_refused(trained: Trained) -> None:
+    with pytest.raises(ValueError, match="figures: expected paths"):
+        render_card(facts(trained, figures={"javascript:alert(1)": "x"}))
+
+
+@pytest.mark.parametrize("old", ["runs/x", "me/my-model", "it's; rm -rf", 'a"b\\c', "naïve 标签"])
+def test_lines_to_copy_are_readdressed(trained: Trained, old: str) -> None:
+    card = render_card(facts(trained, folder=old, repo_id=None)) + 'model_id = "mine"\n'
+    expected = render_card(facts(trained, folder=old, repo_id="user/new \\1")) + 'model_id = "mine"\n'
+    assert readdress_card(card, "user/new \\1") == expected
+    assert readdress_card("# nothing to copy\n", "user/new") == "# nothing to copy\n"

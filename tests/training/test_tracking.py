@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from hf_multilabel.errors import InputError
 from hf_multilabel.recipe import load_recipe
-from hf_multilabel.training.tracking import PACKAGES, SINKS, as_markdown, check_trackers, group_rates
+from hf_multilabel.training.tracking import PACKAGES, SINKS, as_markdown, check_trackers
 from hf_multilabel.workflow import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +121,4 @@ def test_every_tracker_has_a_sink() -> None:
 
 
 def test_rates_by_group_and_table() -> None:
-    groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": lr, "name": name}
-              for lr, name in ((0.1, "head"), (0.1, "head (no decay)"))]  # fmt: skip
-    assert group_rates(torch.optim.SGD(groups)) == {"head": 0.1}
     assert as_markdown([{"metric": "f1", "test": 0.5}]).splitlines()[-1] == "| f1 | 0.5000 |"

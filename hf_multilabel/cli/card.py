@@ -1,0 +1,32 @@
+"""`hf-multilabel card`: the model card of a finished run, written anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hf_multilabel.cli.app import BatchSize, Model
+
+
+def card(
+    model: Model,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write it there, figures in a folder beside it, and leave MODEL as it is."),
+    ] = None,
+    figures: Annotated[bool, typer.Option(help="With --output: whether the page has figures.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also replace sections that people wrote or changed.")
+    ] = False,
+    batch_size: BatchSize = 32,
+) -> None:
+    """Write the model card of a finished run anew, in its folder or as a file of its own.
+
+    The rows its results are reported on are scored again, for the table of labels and the figures; what people wrote
+    into the card stays. Example: [bold]hf-multilabel card runs/toxic --output model_cards/toxic.md[/bold]
+    """
+    from hf_multilabel.carding import write_card
+
+    write_card(model, output, figures=figures, overwrite=overwrite, batch_size=batch_size)

@@ -1,0 +1,106 @@
+"""The results of a card: tables of metrics and of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hf_multilabel.publishing.card_facts import CardFacts
+from hf_multilabel.publishing.card_metadata import HEADLINE
+from hf_multilabel.publishing.card_text import number, plural, pretty, span
+
+PARTS = ("head", "torso", "tail")
+PART_METRICS = ("micro_f1", "macro_f1")
+# Labels up to which their table stands open, and up to which all are listed; of more, so many at each end.
+OPEN, LISTED, ENDS = 20, 200, 25
+# Rows below which a label's scores are mostly chance.
+FEW = 10
+
+
+@dataclass(frozen=True)
+class LabelGroup:
+    """Lines of the table of labels under one heading.
+
+    Args:
+        title: What they are.
+        lines: As `label_table` gives them.
+        folded: Whether they are shown only when asked for.
+    """
+
+    title: str
+    lines: Sequence[Mapping[str, Any]]
+    folded: bool
+
+
+def headline_rows(facts: CardFacts) -> list[tuple[str, str, str, str]]:
+    """Metric, at a threshold of 0.5, with the stored decision, its interval: the metrics of `HEADLINE`."""
+    return [_row(facts, name) for name in HEADLINE if name in facts.tuned or name in facts.fixed]
+
+
+def other_rows(facts: CardFacts) -> list[tuple[str, str, str, str]]:
+    """The same of all other metrics that are numbers, but those of `part_rows`."""
+    names = dict.fromkeys([*facts.tuned, *facts.fixed])
+    shown = {f"{part}_{name}" for part in PARTS for name in (*PART_METRICS, "labels")} | set(HEADLINE)
+    return [
+        _row(facts, name)
+        for name in names
+        if name not in shown and isinstance(facts.tuned.get(name, facts.fixed.get(name)), (int, float, np.number))
+    ]
+
+
+def part_rows(facts: CardFacts) -> Iterator[list[str]]:
+    """Head, torso and tail: part, labels, then for each of `PART_METRICS` fixed, stored, interval."""
+    bounds = facts.tuned.get("intervals", {})
+    for part in PARTS:
+        labels = facts.tuned.get(f"{part}_labels", facts.fixed.get(f"{part}_labels"))
+        if labels:
+            names = [f"{part}_{metric}" for metric in PART_METRICS]
+            scores = [[number(facts.fixed.get(n)), number(facts.tuned.get(n)), span(bounds.get(n))] for n in names]
+            yield [part, number(labels), *(cell for cells in scores for cell in cells)]
+
+
+def label_groups(per_label: Sequence[Mapping[str, Any]]) -> list[LabelGroup]:
+    """The labels as tables: all of them, or of thousands the most frequent and the worst."""
+    lines = sorted(per_label, key=lambda line: -line["support"])
+    if len(lines) <= LISTED:
+        folded = len(lines) > OPEN
+        return [LabelGroup(f"All {plural(len(lines), 'label')}", lines, folded)] if lines else []
+    known = [line for line in lines if line["support"] >= FEW]
+    worst = sorted(known, key=lambda line: line["f1"])[:ENDS]
+    groups = [LabelGroup(f"The {ENDS} most frequent of {len(lines):,} labels", lines[:ENDS], True)]
+    if worst:
+        among = f"among {len(known):,} with {FEW} rows or more"
+        groups.append(LabelGroup(f"The {len(worst)} with the lowest F1 {among}", worst, True))
+    return groups
+
+
+def label_notes(facts: CardFacts) -> Iterator[str]:
+    """What a reader of the table must know: who counts, and how many labels are too rare to be judged."""
+    yield f"Support: rows of the {facts.split or 'reported'} split on which the label holds."
+    if any("training" in line for line in facts.per_label):
+        yield "Training: rows it was learned from."
+    if few := sum(line["support"] < FEW for line in facts.per_label):
+        verb = "has" if few == 1 else "have"
+        yield f"{plural(few, 'label')} {verb} a support below {FEW}: what is said of them is mostly chance."
+
+
+def result_notes(facts: CardFacts) -> Iterator[str]:
+    """What a reader of the results must know."""
+    rows = facts.tuned.get("rows") or facts.fixed.get("rows")
+    if facts.tuned.get("intervals"):
+        counted = f"these {rows:,} rows" if rows else "these rows"
+        yield f"The 95% intervals say how far the choice of {counted} moves a score; another training run moves it too."
+    objective = [name for name in ("micro_f1", "macro_f1") if name in facts.tuned and name in facts.fixed]
+    if objective and all(facts.tuned[name] < facts.fixed[name] for name in objective):
+        yield "On these rows a fixed 0.5 does better by both micro and macro F1: what was fitted elsewhere did not pay."
+    predicted, true = facts.tuned.get("predicted_per_row"), facts.data.get("cardinality", {}).get(facts.split)
+    if predicted is not None and true is not None:
+        yield f"A text gets {predicted:.2f} labels on average, and {true:.2f} hold."
+
+
+def _row(facts: CardFacts, name: str) -> tuple[str, str, str, str]:
+    ends = facts.tuned.get("intervals", {}).get(name)
+    return pretty(name), number(facts.fixed.get(name)), number(facts.tuned.get(name)), span(ends)
