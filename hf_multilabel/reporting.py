@@ -20,7 +20,8 @@ from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel, judge, measure
 from hf_multilabel.measurement import check_split, describe_differences, load_rows, score_pair, was_fitted_on
 from hf_multilabel.publishing.bundle import RECIPE
-from hf_multilabel.publishing.card import describe_decision, flatten
+from hf_multilabel.publishing.card_decision import tell_decision
+from hf_multilabel.publishing.card_text import flatten
 from hf_multilabel.release import FinishedRun
 from hf_multilabel.reports.attention import encode, length_of
 from hf_multilabel.reports.differences import pair_sections
@@ -203,7 +204,7 @@ def build_page(
     )  # fmt: skip
     said = facts["said"]
     further = RunFacts(
-        decision=describe_decision(decision, len(data.labels)),
+        decision=tell_decision(decision, len(data.labels)),
         training=list(flatten(said.get("training", {}))),
         data=list(flatten(said.get("data", data.statistics))),
         recipe=facts["recipe"],

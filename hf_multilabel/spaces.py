@@ -30,7 +30,7 @@ from ruamel.yaml.error import YAMLError
 from hf_multilabel.console import note
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.publishing.bundle import verify_bundle
-from hf_multilabel.publishing.card import describe_decision
+from hf_multilabel.publishing.card_decision import tell_decision
 from hf_multilabel.publishing.card_sections import BLOCK
 from hf_multilabel.publishing.space import SpaceFacts, write_space
 from hf_multilabel.publishing.space_hub import push_space
@@ -107,7 +107,7 @@ def resolve_model(
         model=where,
         revision=commit,
         labels=len(config.label_names),
-        decision=describe_decision(config.decision, len(config.label_names)),
+        decision=tell_decision(config.decision, len(config.label_names)),
         examples=list(examples) or card_examples(card),
     )
 

@@ -8,6 +8,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import gc
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -152,3 +153,17 @@ def blocked_package_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Headless Chromium, once a process: Playwright's loop takes no second one beside it."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed: pages are not looked at")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -26,8 +26,8 @@ PURPOSES: dict[str, tuple[str, str]] = {
         "costs most.",
     ),
     "balanced": (
-        "The mean of micro F1 and macro F1: a label with many fitted rows has its own threshold, one with few stays "
-        "near the common one.",
+        "The mean of micro F1 and macro F1 that calibrated probabilities promise: a label with many fitted rows has "
+        "its own threshold, one with few stays near the common one.",
         "A fixed precision or recall: neither was asked for, and labels differ in both.",
     ),
     "samples_f1": (
@@ -112,6 +112,12 @@ def describe_decision(decision: Mapping[str, Any], num_labels: int) -> dict[str,
         # their sets follow from the probabilities alone
         found["Made for"], found["Not good for"] = [RULES[decision["rule"]][0]], [RULES[decision["rule"]][1]]
     return {title: sentences for title, sentences in found.items() if sentences}
+
+
+def tell_decision(decision: Mapping[str, Any], num_labels: int) -> list[str]:
+    """The same as sentences in a row, without what other uses would need."""
+    found = describe_decision(decision, num_labels)
+    return [sentence for title, said in found.items() if title != "Not good for" for sentence in said]
 
 
 def _describe_rule(decision: Mapping[str, Any], num_labels: int) -> Iterator[str]:

@@ -236,8 +236,13 @@ def check_study_folder(plan: StudyPlan, overwrite: bool) -> None:
         if found != plan.base_sha256 and not overwrite:
             expected = f"a study with this base and measure ({plan.base_sha256[:12]})"
             raise _refused("C122", folder, expected, f"one with others ({found[:12]})")
-    elif folder.is_dir() and (others := sorted(path.name for path in folder.iterdir() if path.name != ".lock")):
+    elif folder.is_dir() and (others := sorted(path.name for path in folder.iterdir() if not _is_beginning(path.name))):
         raise _refused("C121", folder, "a new folder or an earlier study", f"{len(others)} files, {others[0]!r} first")
+
+
+def _is_beginning(name: str) -> bool:
+    """Whether a file is what another process that starts the same study writes before its mark."""
+    return name == ".lock" or name.startswith((DATABASE, STUDY_FILE))
 
 
 def _key(values: dict[str, Any], seeds: list[int]) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,30 +129,26 @@ def test_numbers(value: object, shown: str) -> None:
 
 
 @pytest.mark.browser
-def test_the_page_works_in_a_browser(tmp_path: Path, small: RunEvidence) -> None:
-    sync = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or pytest.skip("no chromium here")
+def test_the_page_works_in_a_browser(tmp_path: Path, small: RunEvidence, browser: Any) -> None:
     metrics = {"fixed": {"micro_f1": 0.4}, "tuned": {"micro_f1": 0.5}}
     sections = run_sections(replace(small, metrics=metrics), RunFacts(decision=ATTACKS), draw(small))
     file = tmp_path / "report.html"
     file.write_text(render_page(Page(ATTACKS[0], [*sections, *every_block(ATTACKS[1]).sections])), encoding="utf-8")
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 400, "height": 800})
-        said, asked, dialogs = [], [], []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-        page.goto(file.as_uri())
-        first = "#labels table.sortable tbody tr:first-child td:first-child"
-        page.get_by_role("button", name="F1", exact=True).click()
-        best = page.inner_text(first)
-        page.get_by_role("button", name="F1", exact=True).click()
-        worst = page.inner_text(first)
-        width = page.evaluate("document.documentElement.scrollWidth")
-        broken = page.evaluate("[...document.images].filter((image) => !image.naturalWidth).length")
-        browser.close()
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    said, asked, dialogs = [], [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.goto(file.as_uri())
+    first = "#labels table.sortable tbody tr:first-child td:first-child"
+    page.get_by_role("button", name="F1", exact=True).click()
+    best = page.inner_text(first)
+    page.get_by_role("button", name="F1", exact=True).click()
+    worst = page.inner_text(first)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    broken = page.evaluate("[...document.images].filter((image) => !image.naturalWidth).length")
+    page.close()
     order = small.f1.argsort()
     assert best.strip() == small.labels[order[-1]].replace("\u202e", " ")
     assert worst.strip() == small.labels[order[0]].replace("\u202e", " ")

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.loopback_hub import LFS_MARKS, Blob, LoopbackHub, Repo
-from tests.publishing.conftest import python_path
 
 pytestmark = pytest.mark.hub
 
@@ -30,11 +29,13 @@ for line in sys.stdin:
     print("ANSWER " + json.dumps(answer), flush=True)
 """
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 @pytest.fixture(scope="module")
 def ask(hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., dict]]:
     """One process with the real client that examines whatever it is asked to."""
-    environment = hub.environment(tmp_path_factory.mktemp("home"), PYTHONPATH=python_path())
+    environment = hub.environment(tmp_path_factory.mktemp("home"), PYTHONPATH=str(ROOT))
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen([sys.executable, "-c", EXAMINER], env=environment, **pipes)
 
