@@ -124,12 +124,13 @@ def write_results(plan: StudyPlan, queue: Queue) -> list[dict[str, Any]]:
     from hf_multilabel.studies.summary import write_summary
 
     rows = collect_runs(plan, queue)
-    write_text(plan.folder / "trials.json", json.dumps(rows, indent=1) + "\n")
-    write_text(plan.folder / "trials.csv", as_csv(plan, rows))
-    if rows:
-        tried = group_runs(plan, rows)
-        figures = draw_figures(plan, tried, plan.folder / "figures")
-        write_text(plan.folder / "summary.md", write_summary(plan, tried, queue, figures))
+    with queue.lock():  # another process of the study may be writing them, too
+        write_text(plan.folder / "trials.json", json.dumps(rows, indent=1) + "\n")
+        write_text(plan.folder / "trials.csv", as_csv(plan, rows))
+        if rows:
+            tried = group_runs(plan, rows)
+            figures = draw_figures(plan, tried, plan.folder / "figures")
+            write_text(plan.folder / "summary.md", write_summary(plan, tried, queue, figures))
     return rows
 
 

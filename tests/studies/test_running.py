@@ -30,8 +30,12 @@ def states(plan) -> list[str]:
 
 
 def test_a_grid_from_the_command_line(
-    write_study: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    write_study: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "120")  # narrower tables wrap their names
     assert cli.call(["study", str(write_study()), "study.seeds=[0, 1]"]) == 0
     shown = capsys.readouterr().out
     folder = tmp_path / "study"
