@@ -11,8 +11,9 @@
     reports       reports/         one split as a model scored it -> figures, an HTML page
     publishing    publishing/      the output folder as a proved Hub repository, pushed
     workflow      workflow.py      one recipe through all of the above
-    commands      cli/             hf-multilabel inspect | train | evaluate | tune | predict | report | push | doctor |
-                                   export | space
+    studies       studies/         one recipe, many values
+    commands      cli/             hf-multilabel inspect | train | evaluate | tune | predict | report | study | card |
+                                   push | doctor | export | space
 
 Importing the package lets AutoConfig, AutoModel, AutoModelForSequenceClassification and
 `pipeline("multi-label-classification")` find its classes, and lets saved models carry their code.
@@ -65,6 +66,7 @@ _LATER = {
     "train": "hf_multilabel.workflow",
     "tune": "hf_multilabel.tuning",
     "tune_hub_model": "hf_multilabel.tuning",
+    "write_card": "hf_multilabel.carding",
 }
 
 __all__ = [

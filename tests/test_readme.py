@@ -90,6 +90,7 @@ def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert all(cli.call([command, "--help"]) == 0 for command in commands)
     assert all(cli.call(["export", form, "--help"]) == 0 for form in ("onnx", "plain"))
+    assert cli.call(["--help"]) == 0
     shown = capsys.readouterr().out
     assert {found for line in lines for found in re.findall(r" (--[a-z]+)", line)} <= set(
         re.findall(r"--[a-z]+", shown)
