@@ -67,6 +67,18 @@ def test_misspelt_key(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_of_a_hub_that_is_not_there_is_a_fault_of_the_machine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert cli.call(["tune", "me/model"]) == 3
+    said = capsys.readouterr().err
+    assert "nothing was written: " in said
+    assert "give the same command again" in said
+    assert not (tmp_path / "runs" / "model").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -84,7 +96,6 @@ def test_misspelt_key(tmp_path: Path) -> None:
         (("inspect", "quickstart", "data.source=./nowhere"), "nowhere"),
         (("tune", "nowhere"), "P101"),
         (("tune", "recipes"), "P101"),
-        (("tune", "me/model"), "C114"),
         (("tune", "nowhere", "--split", "test"), "C113"),
         (("tune", "nowhere", "training.seed=1"), "C112"),
         (("evaluate", "nowhere", "--compare", "recipes"), "C102"),

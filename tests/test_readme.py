@@ -76,18 +76,8 @@ def test_the_recipe_for_own_data(tmp_path: Path) -> None:
 def test_every_command_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = {found for line in lines for found in re.findall(r"hf-multilabel (\w+)", line)}
-    assert commands == {
-        "train",
-        "inspect",
-        "predict",
-        "evaluate",
-        "tune",
-        "push",
-        "report",
-        "doctor",
-        "export",
-        "space",
-    }
+    steps = {"inspect", "train", "evaluate", "tune", "predict", "report", "study"}
+    assert commands == steps | {"card", "push", "doctor", "export", "space"}
     assert all(cli.call([command, "--help"]) == 0 for command in commands)
     assert all(cli.call(["export", form, "--help"]) == 0 for form in ("onnx", "plain"))
     assert cli.call(["--help"]) == 0

@@ -88,8 +88,12 @@ class Attempts:
             what, fix = f"expected the Hub to answer in one of four tries, found {said}", "wait"
         else:
             what, fix = f"expected the Hub to take the commit, found {said}", "mend that"
-        fix = f"the model is complete in {where}: {fix}, then `hf-multilabel push {where} {self.repo_id}`"
-        return EnvironmentFault(Finding("P303", where, what, fix))
+        return EnvironmentFault(Finding("P303", where, what, self.advise(fix)))
+
+    def advise(self, first: str) -> str:
+        """What to do once the fault is gone."""
+        where = self.folder
+        return f"the model is complete in {where}: {first}, then `hf-multilabel push {where} {self.repo_id}`"
 
     def changed(self) -> EnvironmentFault:
         """Somebody else committed meanwhile."""
@@ -97,6 +101,14 @@ class Attempts:
         return EnvironmentFault(
             Finding("P304", str(self.folder), what, "look at that commit, then push the folder again")
         )
+
+
+class Downloads(Attempts):
+    """Attempts to fetch something: nothing is here yet that could be lost."""
+
+    def advise(self, first: str) -> str:
+        """Nothing but the command itself."""
+        return f"nothing was written: {first}, then give the same command again"
 
 
 def status_of(error: BaseException) -> int | None:

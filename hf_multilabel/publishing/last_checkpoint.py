@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.hf_api import RepoFile
 
 from hf_multilabel.errors import Finding, InputError
-from hf_multilabel.publishing.attempts import Attempts
+from hf_multilabel.publishing.attempts import Downloads
 from hf_multilabel.publishing.bundle import RECIPE
 from hf_multilabel.publishing.remote import fetch_text, look
 
@@ -37,7 +37,7 @@ def fetch_last_checkpoint(repo_id: str, folder: Path, recipe: str, revision: str
         InputError: If the repo holds no checkpoint, or one of another recipe; nothing was written.
         EnvironmentFault: If the Hub fails repeatedly.
     """
-    api, hub = HfApi(library_name="hf_multilabel"), Attempts(folder, repo_id)
+    api, hub = HfApi(library_name="hf_multilabel"), Downloads(folder, repo_id)
     held = hub.attempt(lambda: look(api, repo_id, revision))
     names = [path for path, entry in held.files.items() if path.startswith(f"{LAST}/") and isinstance(entry, RepoFile)]
     if f"{LAST}/{TRAINER_STATE}" not in names or RECIPE not in held.files:

@@ -14,7 +14,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError
 
 from hf_multilabel import remote_code
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
-from hf_multilabel.publishing.attempts import Attempts, describe
+from hf_multilabel.publishing.attempts import Attempts, Downloads, describe
 from hf_multilabel.publishing.bundle import MANIFEST, verify_bundle
 
 # Beside the bundle and no part of it, so it is never pushed.
@@ -69,7 +69,7 @@ def download_bundle(repo_id: str, folder: Path, *, revision: str | None = None, 
     if folder.exists():
         what, fix = "expected a new folder for the download, found one that exists", "give another --output FOLDER"
         raise InputError(Finding("P309", str(folder), what, f"{fix}, or the folder itself in the place of {repo_id}"))
-    api, hub = HfApi(token=token, library_name="hf_multilabel"), Attempts(folder, repo_id)
+    api, hub = HfApi(token=token, library_name="hf_multilabel"), Downloads(folder, repo_id)
     try:
         commit = hub.attempt(lambda: api.repo_info(repo_id, revision=revision).sha)
     except InputError as error:
