@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -31,7 +32,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from hf_multilabel import console
+from hf_multilabel import progress
 from hf_multilabel.decisions.thresholds import fit_thresholds
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
@@ -277,7 +278,7 @@ def difference(logits: list[NDArray], others: list[NDArray], targets: NDArray[np
 def run_all(options: argparse.Namespace) -> None:
     """Run what is chosen and not yet in the file."""
     torch.set_num_threads(1)
-    console.console.quiet = True
+    os.environ[progress.VARIABLE] = "quiet"
     options.logits.mkdir(parents=True, exist_ok=True)
     for dataset in options.dataset or DATASETS:
         bench = None
