@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix, vstack
-from tqdm.auto import tqdm
 
 from hf_multilabel.console import note
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import Decide, FinishedModel, decide_by_length
 from hf_multilabel.measurement import load_rows, reading_of
+from hf_multilabel.progress import Bar
 from hf_multilabel.publishing.new_folder import check_new_folder, new_folder
 from hf_multilabel.publishing.onnx_session import FACTS, FORMAT, FULL, INT8, OnnxModel, need_onnx
 from hf_multilabel.publishing.plain import build_plain, stock_thresholds
@@ -141,7 +141,7 @@ def held_out_rows(finished: FinishedModel, source: str | None, most: int) -> tup
 
 def decide_texts(texts: Sequence[str], decide: Decide, count: int, batch_size: int, said: str) -> tuple[Any, Any]:
     """`decide_by_length` with a progress bar: probabilities and label sets, (N, L) each."""
-    with tqdm(total=len(texts), desc=said, unit=" texts", disable=None) as bar:
+    with Bar(said, len(texts), "texts") as bar:
         return decide_by_length(texts, batch_size, count, decide, bar.update)
 
 

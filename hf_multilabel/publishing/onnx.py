@@ -12,6 +12,7 @@ import contextlib
 import copy
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def build_graph(
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                DecidedModel(model), example, dynamo=True, opset_version=OPSET, verbose=False,
+                DecidedModel(model).eval(), example, dynamo=True, opset_version=OPSET, verbose=False,
                 dynamic_shapes=tuple(dims for _ in inputs), input_names=list(inputs), output_names=list(OUTPUTS),
                 custom_translation_table=translations(),
             )  # fmt: skip
@@ -182,7 +183,9 @@ def _quiet() -> Iterator[None]:
     try:
         for logger in loggers:
             logger.setLevel(logging.ERROR)
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)

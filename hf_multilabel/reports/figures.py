@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
-
+from hf_multilabel.progress import track
 from hf_multilabel.reports.collapse import draw_collapse
 from hf_multilabel.reports.confusion import draw_label_sets, draw_missed_for
 from hf_multilabel.reports.curves import draw_curves
@@ -64,5 +63,5 @@ def draw(evidence: RunEvidence, names: Iterable[str] = tuple(FIGURES)) -> dict[s
 
     Cost: About a third of a second a figure.
     """
-    drawn = ((name, FIGURES[name](evidence)) for name in tqdm(list(names), desc="figures", unit=""))
+    drawn = ((name, FIGURES[name](evidence)) for name in track(list(names), "drawing", "figures"))
     return {name: render(figure) for name, figure in drawn if figure is not None}

@@ -18,10 +18,10 @@ from scipy.sparse import csr_matrix
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from tqdm.auto import tqdm
 
 from hf_multilabel.data.splitting import kfold
 from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.progress import Bar
 
 FOLDS = 5
 # Rows with and without a label that a fold needs to learn anything of it.
@@ -75,7 +75,7 @@ def score_held_out(texts: Sequence[str], targets: csr_matrix, most_work: float =
     given = targets[:, judged].toarray().astype(bool)
     probs = np.zeros(given.shape, np.float32)
     folds = group_folds(targets, texts)
-    with tqdm(total=len(folds) * len(judged), desc="label errors", unit=" fits") as progress:
+    with Bar("label errors", len(folds) * len(judged), "fits") as progress:
         for inside, held_out in folds:
             seen, unseen = features[inside], features[held_out]
             for column in range(len(judged)):
