@@ -235,6 +235,7 @@ def test_a_file_above_the_limit_is_refused_by_the_page(page, served: Served) -> 
         {"name": "large.csv", "mimeType": "text/csv", "buffer": b"text\n" + b"a" * most}
     )
     page.get_by_text("maximum", exact=False).first.wait_for()
+    assert not page.locator("#download").is_visible()
 
 
 def test_a_column_that_is_not_there_is_refused(page) -> None:
