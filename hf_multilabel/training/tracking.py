@@ -28,6 +28,8 @@ PACKAGES = {
     "mlflow": "mlflow",
 }
 
+PROJECT_VARIABLES = ("WANDB_PROJECT", "MLFLOW_EXPERIMENT_NAME")
+
 
 def check_trackers(names: Iterable[str]) -> None:
     """Refuse a tracker that is not installed, before anything is loaded.
@@ -226,6 +228,9 @@ class AimSink(Sink):
 class Tracking(TrainerCallback):
     """Sends what the Trainer's callbacks leave out.
 
+    Those of wandb and mlflow read the project from the environment alone: `training.project` is written there, unless
+    the variable is set.
+
     Args:
         callbacks: Of the trainer; those of trackers are looked up among them when training begins.
         recipe: The resolved recipe as plain values.
@@ -235,6 +240,9 @@ class Tracking(TrainerCallback):
         self.callbacks, self.content = callbacks, recipe
         self.sinks: list[Sink] = []
         self.step = 0
+        if project := recipe["training"].get("project"):
+            for variable in PROJECT_VARIABLES:
+                os.environ.setdefault(variable, project)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open what stands beside each tracker's callback, and send the recipe."""

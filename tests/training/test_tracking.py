@@ -11,7 +11,7 @@ import pytest
 
 from hf_multilabel.errors import InputError
 from hf_multilabel.recipe import load_recipe
-from hf_multilabel.training.tracking import PACKAGES, SINKS, as_markdown, check_trackers
+from hf_multilabel.training.tracking import PACKAGES, SINKS, Tracking, as_markdown, check_trackers
 from hf_multilabel.workflow import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +118,15 @@ def test_a_missing_tracker_stops_before_data_are_read(tmp_path: Path, monkeypatc
 
 def test_every_tracker_has_a_sink() -> None:
     assert set(SINKS) == set(PACKAGES)
+
+
+def test_trackers_that_read_the_environment_get_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")  # so that it is put back after the test
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    Tracking([], {"training": {"project": "topics"}})
+    assert os.environ["MLFLOW_EXPERIMENT_NAME"] == "topics"
+    assert os.environ["WANDB_PROJECT"] == "mine"
 
 
 def test_rates_by_group_and_table() -> None:
