@@ -173,6 +173,11 @@ FACTORS: dict[str, dict[str, tuple[str, ...]]] = {
         "adadelta 1": rates("adadelta", 1.0),
         **{f"{name} {rate}": rates(name, rate) for name, rate in (("sgd", 0.1), ("sgd_nesterov", 0.01))},
         "asgd 0.1": rates("asgd", 0.1),
+        "adamw_torch_fused 3e-4": ("training.learning_rate=3e-4", "training.head_learning_rate=3e-4"),
+        **{f"{name} 3e-4": rates(name, 3e-4) for name in ("adam", "nadamw", "radamw", "adafactor")},
+        "adagrad 3e-3": rates("adagrad", 3e-3),
+        "adadelta 3": rates("adadelta", 3.0),
+        "sgd_nesterov 0.03": rates("sgd_nesterov", 0.03),
     },
     "schedules": {
         "linear, 10 % warm-up": (),
