@@ -232,10 +232,7 @@ def _decision(profile: DataProfile) -> list[Choice]:
         reason = "most labels have too few validation rows for a cut of their own"
         choices = [Choice("decision", "objective", "micro_f1", reason)]
     else:
-        choices = [
-            Choice("decision", "objective", "balanced", "between the F1 of each label and of all pooled"),
-            Choice("decision", "shrinkage", 10, "beside a loss that weighs positives (docs/quality.md)"),
-        ]
+        choices = [Choice("decision", "objective", "balanced", "between the F1 of each label and of all pooled")]
     empty = sum(split.rows_without_labels for split in profile.splits.values())
     if empty:
         return [*choices, Choice("decision", "empty", "allow", f"{empty:,} rows have no label")]
