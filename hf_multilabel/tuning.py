@@ -24,6 +24,7 @@ from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
 from hf_multilabel.inference import FinishedModel, judge, measure
 from hf_multilabel.measurement import check_split, load_rows, recipe_of
+from hf_multilabel.preparing import balance_of
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import (
     CARD,
@@ -40,7 +41,6 @@ from hf_multilabel.publishing.hub import Delivery, Target
 from hf_multilabel.publishing.origin import Origin, download_bundle, foreign_code
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.release import prove_and_publish
-from hf_multilabel.workflow import balance_of
 
 SECTIONS = ("data", "decision", "evaluation")
 Rows = tuple[MultiLabelData, str]
