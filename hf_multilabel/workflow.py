@@ -15,6 +15,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
-from transformers.trainer_utils import get_last_checkpoint
 
 from hf_multilabel import console
 from hf_multilabel.backbones import Backbone
@@ -59,12 +59,13 @@ from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.loading import blame
 from hf_multilabel.release import FinishedRun, publish, push_saves, resume_elsewhere
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
-from hf_multilabel.runs import check_folder, open_run
+from hf_multilabel.runs import check_folder, last_checkpoint, open_run
 from hf_multilabel.training.adapters import adapter_files, add_adapters, load_merged
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.distributed import on_main
 from hf_multilabel.training.hardware import describe_device
 from hf_multilabel.training.head_init import start_head, start_labels
+from hf_multilabel.training.stopping import stop_on_signals
 from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.tracking import Tracking, check_trackers
 from hf_multilabel.training.trainer import MultiLabelTrainer, RowLoss
@@ -80,6 +81,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     after: Callable[[FinishedRun], None] | None = None,
+    resume_command: str | None = None,
 ) -> dict[str, Any]:
     """Run a recipe from its data to a proved folder, and push it where the recipe names a repo.
 
@@ -88,11 +90,14 @@ def train(
         resume: Continue the interrupted run of this recipe in its folder.
         overwrite: Replace what an earlier run left in the folder; its model stays until the new one is proved.
         after: What the main process does with the run when all is written, for instance a report.
+        resume_command: What goes on with the run, said where SIGINT or SIGTERM ends the training with a checkpoint;
+            None leaves the signals alone.
 
     Returns:
         The content of metrics.json.
 
     Raises:
+        Interrupted: If a signal ended the training; the checkpoint is named.
         InputError: If recipe, data or folder do not allow the run; nothing was written.
         EnvironmentFault: If the machine, the Hub or the proof fails; the last checkpoint is kept.
     """
@@ -113,7 +118,7 @@ def train(
     if pusher := push_saves(recipe, data.labels.names, backbone, merger(recipe, backbone, data, args.seed)):
         trainer.add_callback(pusher)
     on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
-    seconds = fit(recipe, trainer, data, resume)
+    seconds = fit(recipe, trainer, data, resume, resume_command)
     model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
     held = hold_out(recipe, plan, trainer, model, tokens)
     scores = score_splits(recipe, model, backbone, data, tokens.splits, args)
@@ -210,20 +215,30 @@ def make_trainer(
     return trainer
 
 
-def fit(recipe: Recipe, trainer: MultiLabelTrainer, data: MultiLabelData, resume: bool) -> float:
+def fit(
+    recipe: Recipe,
+    trainer: MultiLabelTrainer,
+    data: MultiLabelData,
+    resume: bool,
+    resume_command: str | None = None,
+) -> float:
     """Start the head and train; the seconds both took.
 
     Raises:
         InputError: If there was no step to take.
+        Interrupted: As `train`.
     """
     args = trainer.args
     start = time.perf_counter()
-    checkpoint = get_last_checkpoint(args.output_dir) if resume else None
+    checkpoint = last_checkpoint(Path(args.output_dir)) if resume else None
     if checkpoint is None:
         start_labels(trainer, data)
         start_head(trainer, data, balance_of(recipe))
+    else:
+        note(f"going on from {checkpoint}")
     note(f"training: {args.precision} on {args.device.type}, {args.world_size} process(es)")
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with stop_on_signals(trainer, resume_command) if resume_command else nullcontext():
+        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     if not trainer.state.global_step:
         found = f"0 with {len(trainer.train_dataset)} rows"
         fix = "lower per_device_train_batch_size, or set dataloader_drop_last to false"
