@@ -38,9 +38,10 @@ def measure(overrides: list[str]) -> None:
     from hf_multilabel.data.loading import load_data
     from hf_multilabel.data.profile import profile_data
     from hf_multilabel.inspection.measuring import count_tokens, estimate_run, find_backbone
+    from hf_multilabel.preparing import prepare_backbone, tokenize_splits
     from hf_multilabel.recipe import load_recipe
     from hf_multilabel.training.arguments import MultiLabelTrainingArguments
-    from hf_multilabel.workflow import make_trainer, prepare_backbone, tokenize_splits
+    from hf_multilabel.workflow import make_trainer
 
     recipe = load_recipe("quickstart", [LONG, *overrides])
     data = load_data(**recipe.data.load_arguments())

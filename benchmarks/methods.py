@@ -33,19 +33,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from hf_multilabel import progress
+from hf_multilabel.data.loading import load_data
 from hf_multilabel.decisions.thresholds import fit_thresholds
+from hf_multilabel.preparing import new_model, prepare_backbone, remedy, tokenize_splits
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.scoring import score_dataset
-from hf_multilabel.workflow import (
-    fit,
-    load_data,
-    make_trainer,
-    new_model,
-    prepare_backbone,
-    remedy,
-    tokenize_splits,
-)
+from hf_multilabel.workflow import fit, make_trainer
 
 REPEATS, DRAWS = 20, 500
 # Shrinkage of the decision `balanced`: the quickstart recipe's, and the package's default.

@@ -44,7 +44,7 @@ from baselines import BASELINES, RULES, Scored, Task, best_rule, tutorial_cuts
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from hf_multilabel import workflow
+from hf_multilabel import preparing, workflow
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.deciding import score_splits
 from hf_multilabel.decisions.thresholds import fit_thresholds
@@ -155,10 +155,10 @@ def ours(task: Task) -> Scored:
     recipe = load_recipe(task.recipe)
     with scored.timed("train"):
         args = MultiLabelTrainingArguments(**recipe.training)
-        data = workflow.remedy(recipe, task.data)
-        backbone = workflow.prepare_backbone(recipe, data)
-        tokens = workflow.tokenize_splits(data, backbone, recipe.data.max_length)
-        model = workflow.new_model(recipe, backbone, data, args.seed)
+        data = preparing.remedy(recipe, task.data)
+        backbone = preparing.prepare_backbone(recipe, data)
+        tokens = preparing.tokenize_splits(data, backbone, recipe.data.max_length)
+        model = preparing.new_model(recipe, backbone, data, args.seed)
         trainer = workflow.make_trainer(recipe, args, model, backbone, data, tokens)
         workflow.fit(recipe, trainer, data, resume=False)
     with scored.timed("score"):

@@ -28,13 +28,13 @@ from hf_multilabel.data.splitting import kfold
 from hf_multilabel.decisions.thresholds import fit_thresholds
 from hf_multilabel.evaluation.metrics import evaluate_predictions
 from hf_multilabel.losses.registry import build_loss
+from hf_multilabel.preparing import new_model
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.head_init import encode_names, prior_bias, set_output, solve_probe
 from hf_multilabel.training.precision import autocast
 from hf_multilabel.training.scoring import head_features, score_dataset
 from hf_multilabel.training.trainer import MultiLabelTrainer
-from hf_multilabel.workflow import new_model
 
 FOLDS, REPEATS, FITTED_ROWS = 3, 30, 150
 RULES = {

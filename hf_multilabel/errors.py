@@ -73,6 +73,19 @@ class EnvironmentFault(MultiLabelError):
         return str(self.finding)
 
 
+class Interrupted(MultiLabelError):
+    """A signal ended a training after a step that was saved. Exit code 128 and its number: SIGINT 130, SIGTERM 143.
+
+    Args:
+        number: Of the signal.
+        said: Where the work lies, and what goes on with it.
+    """
+
+    def __init__(self, number: int, said: str) -> None:
+        self.exit_code = 128 + number
+        super().__init__(said)
+
+
 def raise_findings(findings: Sequence[Finding]) -> None:
     """Raise one `InputError` with all findings, or return if there are none."""
     if findings:

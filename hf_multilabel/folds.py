@@ -27,6 +27,7 @@ from hf_multilabel.data.splitting import kfold
 from hf_multilabel.decisions.cross_validation import Rows, pool_scores
 from hf_multilabel.decisions.evidence import fit_with_evidence
 from hf_multilabel.decisions.rare_labels import SHRINKAGE_WEIGHTED
+from hf_multilabel.decisions.row_sketch import sketch_rows
 from hf_multilabel.decisions.thresholds import hash_rows
 from hf_multilabel.evaluation.keeping import KEEP_SCORES, RankedScores, is_kept_in_part
 from hf_multilabel.evaluation.scores import Scores, TopScores
@@ -132,7 +133,7 @@ def validation_scores(data: MultiLabelData, found: np.ndarray | RankedScores) ->
     """The validation split as the trained model scores it."""
     texts = data.splits["validation"]["text"][:]
     scores = found.top if isinstance(found, RankedScores) else found
-    evidence = {"fitted_on": "validation", "rows_sha256": hash_rows(texts)}
+    evidence = {"fitted_on": "validation", "rows_sha256": hash_rows(texts), "rows_sketch": sketch_rows(texts)}
     return HeldOut(scores, data.label_matrix("validation"), group_texts(texts), None, evidence)
 
 
@@ -265,12 +266,14 @@ def _hold_out(
         if not isinstance(found, TopScores) and is_kept_in_part(targets.shape[1], keep):
             found = TopScores.of(1 / (1 + np.exp(-found)), sparse.csr_array(targets[rows]), keep or KEEP_SCORES)
         parts.append(found)
+    texts = [text for split in ("train", "validation") for text in plan.data.splits[split]["text"][:]]
     kind = {"train": int((judged < plan.trained).sum()), "validation": int((judged >= plan.trained).sum())}
     evidence = {
         "fitted_on": "cross_validation",
         "folds": len(folds),
         "cross_validation": {"mode": asked.mode, "combine": asked.combined, "rows": kind},
         "rows_sha256": plan.rows_sha256["all" if kind["train"] else "validation"],
+        "rows_sketch": sketch_rows(texts[row] for row in judged),
         "splits_sha256": {split: plan.rows_sha256[split] for split in ("train", "validation")},
     }
     return HeldOut(pool_scores(parts, folds), targets[judged], plan.groups[judged], folds, evidence)

@@ -12,11 +12,11 @@ import numpy as np
 
 from hf_multilabel.console import note
 from hf_multilabel.data.loading import MultiLabelData, load_data
-from hf_multilabel.decisions.thresholds import hash_rows
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.comparison import compare_labels, compare_runs
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel
+from hf_multilabel.overlap import TOLERATED, fitted_share, warn_of_fitted_rows
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.runs import known_sources
 
@@ -50,8 +50,8 @@ def evaluate(
     found = finished.evaluate(
         data, split, batch_size, recipe.evaluation.k, recipe.evaluation.intervals, recipe.evaluation.keep_scores
     )
-    if was_fitted_on(finished, data.splits[split]["text"]):
-        note("warning: the decision was fitted on these very rows: its scores here are optimistic, and not shown")
+    share = fitted_share(finished, data.splits[split]["text"][:])
+    if warn_of_fitted_rows(share, "its scores here are optimistic, and not shown"):
         del found["tuned"]
     return found
 
@@ -131,8 +131,10 @@ def score_pair(
     as_read = prepared == {key: getattr(recipe.data, key) for key in PREPARATION}
     read = data if as_read else load_rows(first, source, overrides, **prepared)[1]
     for finished, rows in ((first, data), (second, read)):
-        if was_fitted_on(finished, rows.splits[split]["text"]):
-            found = f"expected rows that no decision was fitted on, found those of {finished.name}"
+        share = fitted_share(finished, rows.splits[split]["text"][:])
+        if share > TOLERATED:
+            part = "those" if share == 1 else f"{share:.0%} of them among those"
+            found = f"expected rows that no decision was fitted on, found {part} of {finished.name}"
             raise InputError(
                 Finding("C111", f"{recipe.data.source}:{split}", found, "give other rows, or --split test")
             )
@@ -209,13 +211,6 @@ def check_split(recipe: Recipe, data: MultiLabelData, split: str) -> None:
     if split not in data.splits:
         found = f"expected a {split} split, found {', '.join(data.splits)}"
         raise InputError(Finding("C106", recipe.data.source, found, "give --split"))
-
-
-def was_fitted_on(finished: FinishedModel, texts: Sequence[str]) -> bool:
-    """Whether a model's decision was fitted on these very rows: its scores there are optimistic."""
-    decision = finished.model.config.decision
-    fitted = {decision.get("rows_sha256"), *decision.get("splits_sha256", {}).values()}
-    return bool(decision["fitted_on"]) and hash_rows(texts) in fitted
 
 
 def recipe_of(finished: FinishedModel, overrides: Sequence[str]) -> Recipe:

@@ -18,7 +18,8 @@ from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel, judge, measure
-from hf_multilabel.measurement import check_split, describe_differences, load_rows, score_pair, was_fitted_on
+from hf_multilabel.measurement import check_split, describe_differences, load_rows, score_pair
+from hf_multilabel.overlap import fitted_share, rows_of, warn_of_fitted_rows
 from hf_multilabel.publishing.bundle import RECIPE
 from hf_multilabel.publishing.card_decision import tell_decision
 from hf_multilabel.publishing.card_text import flatten
@@ -80,8 +81,10 @@ def report_run(
     counted = training_counts(data)
     metrics = measure(scores, targets, decision, recipe.evaluation.k, *counted, intervals=True, calibrated=calibrated)
     trained_on = split == "train" and source is None
-    if trained_on or was_fitted_on(finished, data.splits[split]["text"]):
-        note("warning: model or decision were fitted on these very rows: the report refuses its scores")
+    share = fitted_share(finished, data.splits[split]["text"][:])
+    if trained_on:
+        note("warning: the model was trained on these very rows: the report refuses its scores")
+    if trained_on or warn_of_fitted_rows(share, "the report refuses its scores"):
         del metrics["tuned"]
     outcome = judge(scores if calibrated is None else calibrated, targets, decision, *counted)
     said = stored(finished, "metrics.json", {})
@@ -89,7 +92,7 @@ def report_run(
     page = build_page(
         finished, data, split, outcome, metrics, name=name, history=stored(finished, "history.json", []),
         said=said, recipe=finished.file(RECIPE).read_text(encoding="utf-8"), texts=texts,
-        refused=TRAINED_ON if trained_on else IN_SAMPLE,
+        refused=TRAINED_ON if trained_on else IN_SAMPLE.replace(rows_of(1), rows_of(share)),
     )  # fmt: skip
     return write_page(page, output or (Path(model) if Path(model).is_dir() else Path()) / REPORT)
 

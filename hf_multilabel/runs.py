@@ -10,6 +10,7 @@ from pathlib import Path
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 
 RUN_FILE = ".run.json"
+TRAINER_STATE = "trainer_state.json"  # the Trainer's name
 
 
 def check_folder(folder: Path, recipe_sha256: str, resume: bool, overwrite: bool) -> None:
@@ -64,6 +65,13 @@ def open_run(folder: Path, recipe_sha256: str, sources: Mapping[str, str], resum
     except OSError as error:
         found = f"expected to write the run's folder, found {error}"
         raise EnvironmentFault(Finding("T107", str(folder), found, "set training.output_dir=FOLDER")) from error
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was saved to its end: the Trainer writes its own state after all else."""
+    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    whole = [path for path in found if (path / TRAINER_STATE).is_file()]
+    return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
 
 
 def known_sources(folder: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
 from hf_multilabel.inference import FinishedModel, judge, measure
 from hf_multilabel.measurement import check_split, load_rows, recipe_of
+from hf_multilabel.overlap import check_apart, check_unseen, fingerprints
+from hf_multilabel.preparing import balance_of
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import (
     CARD,
@@ -40,7 +42,6 @@ from hf_multilabel.publishing.hub import Delivery, Target
 from hf_multilabel.publishing.origin import Origin, download_bundle, foreign_code
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.release import prove_and_publish
-from hf_multilabel.workflow import balance_of
 
 SECTIONS = ("data", "decision", "evaluation")
 Rows = tuple[MultiLabelData, str]
@@ -223,13 +224,15 @@ def prepare(model: str, source: str | None, overrides: Sequence[str], split: str
         split = next(iter(data.splits))
     check_split(recipe, data, split)
     check_unseen(recipe, data, split, metrics)
+    own = None if source is None else own_data(finished, metrics)
+    check_apart(recipe, data, split, own)
     rows = MultiLabelData({"validation": data.splits[split]}, data.labels, {})
     check_folds(recipe, overrides)
     check_fit(recipe, rows)
     reported = same_rows(data, metrics)
     missing = [name for name in REPORTED if name in metrics and name not in reported]
     if missing and source is not None:
-        reported |= own_rows(finished, metrics, missing)
+        reported |= own_rows(own, metrics, missing)
     return Task(folder, finished, recipe, rows, reported, metrics, batch_size)
 
 
@@ -269,19 +272,6 @@ def with_objective(overrides: Sequence[str], objective: str | None) -> list[str]
     return [*kept, f"decision.objective={objective}", *overrides]
 
 
-def check_unseen(recipe: Recipe, data: MultiLabelData, split: str, metrics: Mapping[str, Any]) -> None:
-    """Refuse the rows the model was trained on, and those its results are reported on.
-
-    Raises:
-        InputError: If the rows are the training or the test rows of the run.
-    """
-    known = fingerprints(metrics)
-    for name, why in (("train", "it knows their labels"), ("test", "its results on them would be worth nothing")):
-        if known.get(name) == data.splits[split]._fingerprint:
-            what = f"expected rows apart from those of the run, found its {name} rows: {why}"
-            raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give validation rows"))
-
-
 def check_folds(recipe: Recipe, overrides: Sequence[str]) -> None:
     """Say that a cross-validation which trains is not done here.
 
@@ -297,11 +287,6 @@ def check_folds(recipe: Recipe, overrides: Sequence[str]) -> None:
     note(f"decision.cross_validation: {what}: the decision is fitted on the given rows alone")
 
 
-def fingerprints(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What tells the rows of the run's splits from others, by split."""
-    return metrics.get("data", {}).get("fingerprints", {})
-
-
 def same_rows(data: MultiLabelData, metrics: Mapping[str, Any]) -> dict[str, Rows]:
     """The split of the data that holds the very rows of a reported split, by the name of the latter."""
     known = fingerprints(metrics)
@@ -309,12 +294,19 @@ def same_rows(data: MultiLabelData, metrics: Mapping[str, Any]) -> dict[str, Row
     return {name: (data, splits[known[name]]) for name in REPORTED if name in metrics and known.get(name) in splits}
 
 
-def own_rows(finished: FinishedModel, metrics: Mapping[str, Any], missing: Sequence[str]) -> dict[str, Rows]:
-    """The missing splits from the data of the model's recipe, as far as those are still there."""
+def own_data(finished: FinishedModel, metrics: Mapping[str, Any]) -> MultiLabelData | None:
+    """The splits that the run reports on, and its training rows, from the data of the model's recipe; None if gone."""
     try:
-        found = same_rows(load_rows(finished, None)[1], metrics)
+        data = load_rows(finished, None)[1]
     except MultiLabelError:
-        found = {}
+        return None
+    known = fingerprints(metrics)
+    return replace(data, splits={name: s for name, s in data.splits.items() if known.get(name) == s._fingerprint})
+
+
+def own_rows(own: MultiLabelData | None, metrics: Mapping[str, Any], missing: Sequence[str]) -> dict[str, Rows]:
+    """The missing splits from the run's own data, as far as those are still there."""
+    found = {} if own is None else same_rows(own, metrics)
     if lost := [name for name in missing if name not in found]:
         note(f"the run's own {' and '.join(lost)} rows are not here: its results at the old decision go")
     return {name: rows for name, rows in found.items() if name in missing}

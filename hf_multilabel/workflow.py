@@ -14,27 +14,22 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from accelerate import PartialState
-from datasets import Dataset
-from transformers import set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from hf_multilabel import console
-from hf_multilabel.backbones import Backbone, build_model, load_backbone
+from hf_multilabel.backbones import Backbone
 from hf_multilabel.console import note, results_table, show
-from hf_multilabel.data.batching import tokenize
 from hf_multilabel.data.loading import MultiLabelData, load_data
-from hf_multilabel.data.remedies import apply_remedies, drawn_rows
+from hf_multilabel.data.remedies import drawn_rows
 from hf_multilabel.deciding import check_fit, fit_the_decision, score_splits
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.keeping import RankedScores
@@ -48,18 +43,29 @@ from hf_multilabel.folds import (
 from hf_multilabel.inference import measure
 from hf_multilabel.losses.registry import WeightedLoss, build_loss
 from hf_multilabel.losses.weights import weights_table
+from hf_multilabel.preparing import (
+    Tokenized,
+    announce,
+    balance_of,
+    describe_windows,
+    drop_texts,
+    new_model,
+    prepare_backbone,
+    remedy,
+    tokenize_splits,
+)
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.loading import blame
 from hf_multilabel.release import FinishedRun, publish, push_saves, resume_elsewhere
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
-from hf_multilabel.remote_code.windows_multilabel import count_windows
-from hf_multilabel.runs import check_folder, open_run
+from hf_multilabel.runs import check_folder, last_checkpoint, open_run
 from hf_multilabel.training.adapters import adapter_files, add_adapters, load_merged
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
-from hf_multilabel.training.distributed import main_first, on_main
+from hf_multilabel.training.distributed import on_main
 from hf_multilabel.training.hardware import describe_device
 from hf_multilabel.training.head_init import start_head, start_labels
+from hf_multilabel.training.stopping import stop_on_signals
 from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.tracking import Tracking, check_trackers
 from hf_multilabel.training.trainer import MultiLabelTrainer, RowLoss
@@ -69,25 +75,13 @@ TRAINED = ".trained"
 LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "peft", "tokenizers", "huggingface_hub")
 
 
-@dataclass
-class Tokenized:
-    """The splits as token ids, and how much of them was cut.
-
-    Args:
-        splits: Split to dataset with `input_ids`, `labels` and `length`.
-        truncated: Split to the share of texts cut at `data.max_length`.
-    """
-
-    splits: dict[str, Dataset]
-    truncated: dict[str, float]
-
-
 def train(
     recipe: Recipe,
     *,
     resume: bool = False,
     overwrite: bool = False,
     after: Callable[[FinishedRun], None] | None = None,
+    resume_command: str | None = None,
 ) -> dict[str, Any]:
     """Run a recipe from its data to a proved folder, and push it where the recipe names a repo.
 
@@ -96,32 +90,24 @@ def train(
         resume: Continue the interrupted run of this recipe in its folder.
         overwrite: Replace what an earlier run left in the folder; its model stays until the new one is proved.
         after: What the main process does with the run when all is written, for instance a report.
+        resume_command: What goes on with the run, said where SIGINT or SIGTERM ends the training with a checkpoint;
+            None leaves the signals alone.
 
     Returns:
         The content of metrics.json.
 
     Raises:
+        Interrupted: If a signal ended the training; the checkpoint is named.
         InputError: If recipe, data or folder do not allow the run; nothing was written.
         EnvironmentFault: If the machine, the Hub or the proof fails; the last checkpoint is kept.
     """
-    with blame(recipe, "training"):
-        args = MultiLabelTrainingArguments(**recipe.training)
-    check_trackers(args.report_to)
-    if args.device.type == "cpu":
-        share_cores(args.cpu_threads)
+    args = read_arguments(recipe)
     folder = Path(args.output_dir)
-    if resume:
-        on_main(resume_elsewhere, recipe, folder, sources(recipe))
-    on_main(check_folder, folder, recipe.sha256, resume, overwrite)
-    if recipe.hub.repo_id:
-        check_login(recipe.hub.repo_id)
-    if not PartialState().is_main_process:
-        logging.getLogger("hf_multilabel").setLevel(logging.ERROR)
+    claim_folder(recipe, folder, resume, overwrite)
     data = load_data(**recipe.data.load_arguments())
     check_fit(recipe, data)
     announce(data)
-    asked = recipe.decision.cross_validation
-    plan = None if asked is None or asked.mode == "thresholds" else plan_folds(data)
+    plan = fold_plan(recipe, data)
     data = remedy(recipe, data)
     backbone = prepare_backbone(recipe, data)
     tokens = tokenize_splits(data, backbone, recipe.data.max_length)
@@ -132,23 +118,12 @@ def train(
     if pusher := push_saves(recipe, data.labels.names, backbone, merger(recipe, backbone, data, args.seed)):
         trainer.add_callback(pusher)
     on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
-    seconds = fit(recipe, trainer, data, resume)
+    seconds = fit(recipe, trainer, data, resume, resume_command)
     model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
     held = hold_out(recipe, plan, trainer, model, tokens)
     scores = score_splits(recipe, model, backbone, data, tokens.splits, args)
     model.config.decision = fit_the_decision(recipe, data, scores, held)
-    results = {
-        split: measure(
-            scores[split],
-            data.label_matrix(split),
-            model.config.decision,
-            recipe.evaluation.k,
-            data.labels.counts,
-            int(np.max(data.known_rows())),
-            recipe.evaluation.intervals,
-        )
-        for split in scores
-    }
+    results = measure_splits(recipe, data, scores, model.config.decision)
     metrics = {
         **results,
         "data": {**data.statistics, "truncated_share": tokens.truncated},
@@ -156,16 +131,34 @@ def train(
         "recipe_sha256": recipe.sha256,
     }
     show(results_table(results))
-    weights = describe_weights(data, trainer.row_loss)
-    files: dict[str, str | bytes] = {"history.json": json.dumps(trainer.state.log_history, indent=1) + "\n", **adapter}
-    if weights:
-        files["weights.json"] = json.dumps(weights, indent=1) + "\n"
+    files = training_files(trainer, data) | adapter
     on_main(publish, recipe, folder, model, backbone, data, scores, metrics, files)
     if after is not None:
         history = trainer.state.log_history
         on_main(after, FinishedRun(recipe, folder, model, backbone.tokenizer, data, scores, metrics, history))
     on_main(lambda: trainer.tracking.finish(results, folder.rglob("*.png")))
     return metrics
+
+
+def read_arguments(recipe: Recipe) -> MultiLabelTrainingArguments:
+    """The arguments of the training; its trackers are installed, and on a CPU it has its share of the cores."""
+    with blame(recipe, "training"):
+        args = MultiLabelTrainingArguments(**recipe.training)
+    check_trackers(args.report_to)
+    if args.device.type == "cpu":
+        share_cores(args.cpu_threads)
+    return args
+
+
+def claim_folder(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder, or a repo on the Hub, into which this run may not write; the other processes fall silent."""
+    if resume:
+        on_main(resume_elsewhere, recipe, folder, sources(recipe))
+    on_main(check_folder, folder, recipe.sha256, resume, overwrite)
+    if recipe.hub.repo_id:
+        check_login(recipe.hub.repo_id)
+    if not PartialState().is_main_process:
+        logging.getLogger("hf_multilabel").setLevel(logging.ERROR)
 
 
 def sources(recipe: Recipe) -> dict[str, str]:
@@ -176,32 +169,10 @@ def sources(recipe: Recipe) -> dict[str, str]:
     return named | {key: value for key, value in found.items() if value is not None}
 
 
-def announce(data: MultiLabelData) -> None:
-    """Say what was loaded."""
-    rows = ", ".join(f"{split} {len(dataset):,}" for split, dataset in data.splits.items())
-    note(f"data: {rows} rows, {len(data.labels):,} labels, {data.statistics['cardinality']['train']:.2f} a row")
-    if corrected := data.statistics.get("corrections"):
-        note(f"corrections: {corrected['added']:,} labels added, {corrected['removed']:,} removed")
-
-
-def balance_of(recipe: Recipe) -> dict[str, Any] | None:
-    """What the recipe does against imbalance by the choice of rows, as the functions of `data.remedies` take it."""
-    return recipe.data.balance and recipe.data.balance.arguments()
-
-
-def remedy(recipe: Recipe, data: MultiLabelData) -> MultiLabelData:
-    """Augment and balance the training split as the recipe says."""
-    augment, balance = recipe.data.augment, balance_of(recipe)
-    if augment is None and balance is None:
-        return data
-    with blame(recipe, "data"):
-        found = apply_remedies(data, augment and augment.model_dump(), balance)
-    before, after = data.statistics["imbalance"], found.statistics["trained_on"]
-    note(
-        f"remedies: {len(data.splits['train']):,} -> {after['rows']:,} training rows, "
-        f"mean imbalance {before['mean_ir']:.2f} -> {after['mean_ir']:.2f}"
-    )
-    return found
+def fold_plan(recipe: Recipe, data: MultiLabelData) -> FoldPlan | None:
+    """The rows as `decision.cross_validation` divides them, before remedies; None where it trains nothing."""
+    asked = recipe.decision.cross_validation
+    return None if asked is None or asked.mode == "thresholds" else plan_folds(data)
 
 
 def describe_weights(data: MultiLabelData, loss: RowLoss) -> list[dict[str, Any]]:
@@ -209,74 +180,6 @@ def describe_weights(data: MultiLabelData, loss: RowLoss) -> list[dict[str, Any]
     vectors = loss.weights if isinstance(loss, WeightedLoss) else {}
     shown = {name: vectors[name] for name in ("pos_weight", "class_weight") if name in vectors}
     return weights_table(data.labels.names, data.labels.counts, data.known_rows(), shown) if shown else []
-
-
-def prepare_backbone(recipe: Recipe, data: MultiLabelData) -> Backbone:
-    """Find the backbone and let its tokenizer cut texts where the recipe says; every consumer then cuts there too."""
-    settings = recipe.model
-    scratch = None if settings.scratch is None else settings.scratch.model_dump()
-    # trained here, the tokenizer must be one and the same everywhere; read, main first, then all from the cache
-    load = partial(on_main, load_backbone) if settings.backbone == "scratch" else main_first(load_backbone)
-    backbone = load(
-        settings.backbone,
-        revision=settings.revision,
-        sha256=settings.backbone_sha256,
-        scratch=scratch,
-        texts=data.splits["train"]["text"] if settings.backbone == "scratch" else None,
-        max_length=recipe.data.max_length,
-        window_length=settings.windows and settings.windows.length,
-        config_overrides=settings.config_overrides,
-    )
-    backbone.tokenizer.model_max_length = recipe.data.max_length
-    return backbone
-
-
-def tokenize_splits(data: MultiLabelData, backbone: Backbone, max_length: int) -> Tokenized:
-    """Token ids of all splits."""
-    found = {split: tokenize(dataset, backbone.tokenizer, max_length) for split, dataset in data.splits.items()}
-    tokens = Tokenized({s: f[0] for s, f in found.items()}, {s: round(f[1], 4) for s, f in found.items()})
-    shares = ", ".join(f"{split} {share:.1%}" for split, share in tokens.truncated.items())
-    note(f"texts cut at {max_length} tokens: {shares}")
-    return tokens
-
-
-def describe_windows(model: MultiLabelForSequenceClassification, tokens: Tokenized) -> dict[str, dict[str, float]]:
-    """How many windows the texts of each split are read in, on average; empty where texts are read in one piece."""
-    windows = model.config.windows
-    if windows is None:
-        return {}
-    counts = {
-        split: round(count_windows(torch.tensor(dataset["length"]), windows).double().mean().item(), 2)
-        for split, dataset in tokens.splits.items()
-    }
-    shown = ", ".join(f"{split} {count:.2f}" for split, count in counts.items())
-    note(f"windows of {windows['length']} tokens, one every {windows['stride']}: {shown} a text")
-    return {"windows_per_text": counts}
-
-
-def drop_texts(data: MultiLabelData) -> None:
-    """Let go of the training texts, which nobody reads after tokenizing: of EURLEX57K they are 0.4 GB a process."""
-    data.splits["train"] = data.splits["train"].remove_columns("text")
-    pa.default_memory_pool().release_unused()
-
-
-def new_model(
-    recipe: Recipe, backbone: Backbone, data: MultiLabelData, seed: int
-) -> MultiLabelForSequenceClassification:
-    """The recipe's model with the backbone's weights and a head drawn from the seed."""
-    with blame(recipe, "model"):
-        # after the data: how many random numbers they took must not decide how the head is drawn
-        set_seed(seed)
-        return build_model(
-            backbone,
-            data.labels.names,
-            pooling=recipe.model.pooling,
-            head=recipe.model.head,
-            head_kwargs=recipe.model.head_kwargs,
-            dropout=recipe.model.dropout,
-            attention_dropout=recipe.model.attention_dropout,
-            windows=recipe.model.windows and recipe.model.windows.model_dump(),
-        )
 
 
 def make_trainer(
@@ -312,20 +215,30 @@ def make_trainer(
     return trainer
 
 
-def fit(recipe: Recipe, trainer: MultiLabelTrainer, data: MultiLabelData, resume: bool) -> float:
+def fit(
+    recipe: Recipe,
+    trainer: MultiLabelTrainer,
+    data: MultiLabelData,
+    resume: bool,
+    resume_command: str | None = None,
+) -> float:
     """Start the head and train; the seconds both took.
 
     Raises:
         InputError: If there was no step to take.
+        Interrupted: As `train`.
     """
     args = trainer.args
     start = time.perf_counter()
-    checkpoint = get_last_checkpoint(args.output_dir) if resume else None
+    checkpoint = last_checkpoint(Path(args.output_dir)) if resume else None
     if checkpoint is None:
         start_labels(trainer, data)
         start_head(trainer, data, balance_of(recipe))
+    else:
+        note(f"going on from {checkpoint}")
     note(f"training: {args.precision} on {args.device.type}, {args.world_size} process(es)")
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with stop_on_signals(trainer, resume_command) if resume_command else nullcontext():
+        trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
     if not trainer.state.global_step:
         found = f"0 with {len(trainer.train_dataset)} rows"
         fix = "lower per_device_train_batch_size, or set dataloader_drop_last to false"
@@ -392,6 +305,28 @@ def train_fold(recipe: Recipe, data: MultiLabelData, folder: Path) -> np.ndarray
     model, _ = saved_weights(recipe, trainer, folder, backbone, data)
     on_main(shutil.rmtree, folder.parent)
     return score_splits(recipe, model, backbone, data, tokens.splits, args)["validation"]
+
+
+def measure_splits(
+    recipe: Recipe,
+    data: MultiLabelData,
+    scores: Mapping[str, np.ndarray | RankedScores],
+    decision: Mapping[str, Any],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Split to `fixed` and `tuned` to metrics."""
+    evaluation, counts = recipe.evaluation, (data.labels.counts, int(np.max(data.known_rows())))
+    return {
+        split: measure(found, data.label_matrix(split), decision, evaluation.k, *counts, evaluation.intervals)
+        for split, found in scores.items()
+    }
+
+
+def training_files(trainer: MultiLabelTrainer, data: MultiLabelData) -> dict[str, str | bytes]:
+    """What the bundle keeps of the training: its log and, where labels weigh differently, their weights."""
+    files: dict[str, str | bytes] = {"history.json": json.dumps(trainer.state.log_history, indent=1) + "\n"}
+    if weights := describe_weights(data, trainer.row_loss):
+        files["weights.json"] = json.dumps(weights, indent=1) + "\n"
+    return files
 
 
 def describe_training(

@@ -156,6 +156,7 @@ def test_a_failed_proof_leaves_everything_as_it_was(copy: Path, monkeypatch: pyt
         ({"split": "test"}, r"C113.*expected validation or train, found 'test'"),
         ({"split": "train"}, r"C115.*found its train rows"),
         ({"source": "TEST"}, r"C115.*found its test rows"),
+        ({"source": "HALF"}, r"C115.*found 50% of them among its test rows"),
         ({"overrides": ["training.seed=1"]}, r"C112 *.*training\.seed=1"),
         ({"objective": "best"}, r"decision\.objective=best: expected one of fixed, micro_f1"),
         ({"objective": "precision_at_least"}, r"precision: expected a number under precision_at_least"),
@@ -165,9 +166,11 @@ def test_a_failed_proof_leaves_everything_as_it_was(copy: Path, monkeypatch: pyt
 )
 def test_bad_input_is_refused_and_nothing_is_written(run: Path, tmp_path: Path, arguments: dict, match: str) -> None:
     before = tree(run)
-    if arguments.get("source") == "TEST":
+    if arguments.get("source") in ("TEST", "HALF"):
         finished = FinishedModel.load(run)
-        rows = tuning.load_rows(finished, None)[1].splits["test"]
+        splits = tuning.load_rows(finished, None)[1].splits
+        half = [*splits["test"].select(range(24)), *splits["validation"].select(range(24))]
+        rows = splits["test"] if arguments["source"] == "TEST" else half
         names = finished.labels.names
         lines = [{"text": row["text"], "labels": [names[i] for i in row["labels"]]} for row in rows]
         (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

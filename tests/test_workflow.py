@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.inference import FinishedModel, measure
-from hf_multilabel.measurement import evaluate
+from hf_multilabel.measurement import evaluate, load_rows
 from hf_multilabel.prediction import predict_file
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.remote_code.decision_multilabel import default_decision
@@ -247,6 +247,32 @@ def test_own_data_are_found_again_and_read_as_in_training(
 def test_scores_on_the_fitted_rows_are_not_shown(run: tuple[Path, dict]) -> None:
     found = evaluate(str(run[0]), None, split="validation")
     assert set(found) == {"fixed"}
+
+
+@pytest.mark.parametrize(
+    ("fitted", "others", "said"),
+    [
+        (24, 0, "fitted on these very rows"),
+        (24, 24, "fitted on 50% of these rows"),
+        (1, 24, "fitted on 4% of these rows: its scores are a little optimistic"),
+    ],
+)
+def test_fitted_rows_are_known_among_others(
+    fitted: int,
+    others: int,
+    said: str,
+    run: tuple[Path, dict],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    finished = FinishedModel.load(run[0])
+    splits, names = load_rows(finished, None)[1].splits, finished.labels.names
+    rows = [*splits["validation"].select(range(fitted)), *splits["test"].select(range(others))]
+    lines = [{"text": row["text"], "labels": [names[label] for label in row["labels"]]} for row in rows]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = evaluate(str(run[0]), str(tmp_path / "rows.jsonl"), ["data.id=null"])
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert set(found) == ({"fixed", "tuned"} if fitted == 1 else {"fixed"})
 
 
 @pytest.mark.parametrize(

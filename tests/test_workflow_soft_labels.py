@@ -13,8 +13,9 @@ import torch
 from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.measurement import evaluate
+from hf_multilabel.preparing import new_model, prepare_backbone, tokenize_splits
 from hf_multilabel.recipe import load_recipe
-from hf_multilabel.workflow import new_model, prepare_backbone, tokenize_splits, train
+from hf_multilabel.workflow import train
 
 RECIPE = """
 data:

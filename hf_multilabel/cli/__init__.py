@@ -1,7 +1,7 @@
 """The commands, one a file.
 
-Exit codes: 0 done; 2 bad input, nothing written; 3 the machine, the network or a stored file failed; 130 interrupted;
-1 is a bug of ours.
+Exit codes: 0 done; 2 bad input, nothing written; 3 the machine, the network or a stored file failed; 130 interrupted
+(SIGINT), 143 terminated (SIGTERM); 1 is a bug of ours.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hf_multilabel.cli.space import space
 from hf_multilabel.cli.study import study
 from hf_multilabel.cli.train import train
 from hf_multilabel.cli.tune import tune
-from hf_multilabel.errors import EnvironmentFault, InputError, MultiLabelError
+from hf_multilabel.errors import EnvironmentFault, InputError, Interrupted, MultiLabelError
 from hf_multilabel.progress import emit, mode
 
 # In the order of --help: one function a file, whose docstring and arguments are the command's help.
@@ -54,12 +54,14 @@ def call(arguments: list[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except MultiLabelError as error:
         report(error)
+        if isinstance(error, Interrupted):  # on every process, each of which has done its part
+            leave_group()
         return error.exit_code
     return 0
 
 
 def leave_group() -> None:
-    """Part from the other processes of a finished run; one that ends while its threads still listen would abort."""
+    """Part from the other processes of a run that is over; one that ends while its threads still listen would abort."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -36,7 +39,26 @@ def train(
     if resume and overwrite:
         raise typer.BadParameter("--resume continues a run and --overwrite replaces it: give one of them.")
     try:
-        run_recipe(load_recipe(recipe, overrides or ()), resume=resume, overwrite=overwrite, after=report_training)
+        run_recipe(
+            load_recipe(recipe, overrides or ()),
+            resume=resume,
+            overwrite=overwrite,
+            after=report_training,
+            resume_command=resume_command(recipe, overrides or ()),
+        )
     except KeyboardInterrupt:
         print("interrupted; if the run's folder holds a checkpoint, --resume continues from it", file=sys.stderr)
         raise
+
+
+def resume_command(recipe: str, overrides: Sequence[str]) -> str:
+    """What continues a run that was started with these arguments.
+
+    Example:
+        >>> resume_command("quickstart", ["training.seed=1"])
+        'hf-multilabel train quickstart training.seed=1 --resume'
+    """
+    arguments = shlex.join([recipe, *overrides, "--resume"])
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        return f"accelerate launch [options as before] run.py {arguments}"
+    return f"hf-multilabel train {arguments}"

@@ -150,40 +150,71 @@ def load_data(
         >>> data.splits["train"].column_names, len(data.labels)
         (['id', 'text', 'labels'], 8)
     """
-    findings = Findings()
-    only = "train" if known_labels is None else "test"
-    opened = open_source(source, findings, renamed=splits, revision=revision, config=config, only=only)
-    if known_labels is None and "train" not in opened:
-        found = ", ".join(map(repr, opened)) or "none"
-        findings.add("D104", f"{source}:train", f"expected a train split, found {found}", "name it in data.splits")
-    raise_findings(findings)
+    opened = _open(source, splits, revision, config, known_labels)
     columns = TextColumns(as_tuple(text), text_separator, strip_html, id)
     request = LabelRequest(labels, label_format, label_delimiter, unknown=unknown_labels, soft=soft_labels)
     rows, space = _read(opened, columns, request, label_names, known_labels, str(source))
-    corrected: dict[str, Any] = {}
-    if corrections is not None:
-        rows, corrected["corrections"] = apply_corrections(rows, space, Path(corrections))
+    rows, corrected = _correct(rows, space, corrections)
     rows, statistics = _complete(rows, {"validation": validation_size, "test": test_size}, split_seed)
-    statistics |= corrected
-    if unknown_labels is not None:
-        rows, statistics["unknown_labels"] = leave_out_unknown(rows)
-        raise_findings([_nothing_known(split, found) for split, found in rows.items() if not len(found)])
-    if soft_labels:
-        rows, statistics["soft_labels"] = round_evaluation(rows)
-
-    shared, unseen = Findings(), Findings()
-    statistics["duplicates"] = find_duplicates(rows, id is not None, shared)
-    if known_labels is None:
-        statistics["unseen_labels"] = find_unseen(space.names, rows, unseen)
-    raise_findings([*(shared if duplicates == "error" else ()), *(unseen if unseen_labels == "error" else ())])
-    _warn(shared, statistics.get("unseen_labels", {}))
-
-    if max_rows is not None:
-        statistics["rows_in_source"] = {split: len(found) for split, found in rows.items()}
-        rows = _choose(rows, max_rows, split_seed)
+    rows, settled = _settle(rows, unknown_labels is not None, soft_labels)
+    names = space.names if known_labels is None else None
+    checked = _check(rows, names, id is not None, duplicates, unseen_labels)
+    rows, chosen = _choose(rows, max_rows, split_seed)
     if known_labels is None:
         space = replace(space, counts=tuple(rows["train"].labels.getnnz(axis=0).tolist()))
-    return _finish(rows, space, statistics)
+    return _finish(rows, space, statistics | corrected | settled | checked | chosen)
+
+
+def _open(
+    source: str | Path,
+    renamed: Mapping[str, str] | None,
+    revision: str | None,
+    config: str | None,
+    known: LabelSpace | None,
+) -> Splits:
+    """The splits of a source, among them train, unless a finished model's labels are known."""
+    findings = Findings()
+    only = "train" if known is None else "test"
+    opened = open_source(source, findings, renamed=renamed, revision=revision, config=config, only=only)
+    if known is None and "train" not in opened:
+        found = ", ".join(map(repr, opened)) or "none"
+        findings.add("D104", f"{source}:train", f"expected a train split, found {found}", "name it in data.splits")
+    raise_findings(findings)
+    return opened
+
+
+def _correct(
+    rows: dict[str, Rows], space: LabelSpace, corrections: str | Path | None
+) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """The labels as a person corrected them, and how many were."""
+    if corrections is None:
+        return rows, {}
+    rows, counts = apply_corrections(rows, space, Path(corrections))
+    return rows, {"corrections": counts}
+
+
+def _settle(rows: dict[str, Rows], unknown: bool, soft: bool) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """Rows that can be judged: evaluation knows neither unknown nor soft labels."""
+    statistics: dict[str, Any] = {}
+    if unknown:
+        rows, statistics["unknown_labels"] = leave_out_unknown(rows)
+        raise_findings([_nothing_known(split, found) for split, found in rows.items() if not len(found)])
+    if soft:
+        rows, statistics["soft_labels"] = round_evaluation(rows)
+    return rows, statistics
+
+
+def _check(
+    rows: dict[str, Rows], names: Sequence[str] | None, by_id: bool, duplicates: str, unseen_labels: str
+) -> dict[str, Any]:
+    """Count what splits share and what training never sees: stop where the caller says so, else warn."""
+    shared, unseen = Findings(), Findings()
+    statistics: dict[str, Any] = {"duplicates": find_duplicates(rows, by_id, shared)}
+    if names is not None:
+        statistics["unseen_labels"] = find_unseen(names, rows, unseen)
+    raise_findings([*(shared if duplicates == "error" else ()), *(unseen if unseen_labels == "error" else ())])
+    _warn(shared, statistics.get("unseen_labels", {}))
+    return statistics
 
 
 def _warn(shared: Findings, labels: Mapping[str, Any]) -> None:
@@ -252,14 +283,18 @@ def _too_few(train: Rows, split: str) -> Finding:
     return Finding("D118", f"{train.files[0]}:{split}", what, f"bring more rows, a {split} split, or another size")
 
 
-def _choose(rows: Mapping[str, Rows], max_rows: Mapping[str, int] | int, seed: int) -> dict[str, Rows]:
-    """At most so many rows of each split, drawn without order and kept in theirs."""
+def _choose(
+    rows: dict[str, Rows], max_rows: Mapping[str, int] | int | None, seed: int
+) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """At most so many rows of each split, drawn without order and kept in theirs, and how many there were."""
+    if max_rows is None:
+        return rows, {}
     chosen = {}
     for number, (split, found) in enumerate(rows.items()):
         most = max_rows if isinstance(max_rows, int) else max_rows.get(split, len(found))
         kept = np.random.default_rng([seed, number]).permutation(len(found))[:most]
         chosen[split] = found if most >= len(found) else found.take(np.sort(kept))
-    return chosen
+    return chosen, {"rows_in_source": {split: len(found) for split, found in rows.items()}}
 
 
 def _finish(rows: Mapping[str, Rows], space: LabelSpace, statistics: dict[str, Any]) -> MultiLabelData:

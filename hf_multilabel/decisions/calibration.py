@@ -22,13 +22,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from hf_multilabel.decisions.isotonic import fit_knots
-from hf_multilabel.decisions.logistic import fit_common, fit_each
+from hf_multilabel.decisions.logistic import FLOOR, STRENGTH, fit_common, fit_each
 from hf_multilabel.decisions.prior_shift import estimate_prevalence, shift_prevalence
 from hf_multilabel.evaluation import as_label_sets
 from hf_multilabel.remote_code.calibration_multilabel import calibrate
 
-STRENGTH = 10.0  # measured: docs/decisions.md
-FLOOR = 0.01  # least slope: a label whose scores rank nothing gets nearly one probability, and keeps its order
 DIGITS = 9  # of stored numbers: more than float32 resolves
 
 Fit = Callable[[NDArray[np.floating], sparse.csr_array, float], dict[str, Any]]

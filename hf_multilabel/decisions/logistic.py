@@ -19,6 +19,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
+STRENGTH = 10.0  # positives that a common fit counts for, measured: docs/decisions.md
+FLOOR = 0.01  # least slope: a label whose scores rank nothing gets nearly one probability, and keeps its order
 BLOCK = 1 << 20  # logits held as features at a time
 STEPS = 50
 HALVINGS = 30

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hf_multilabel.decisions.counting import entries, scores_of
-from hf_multilabel.decisions.logistic import fit_counted
+from hf_multilabel.decisions.logistic import FLOOR, STRENGTH, fit_counted
 from hf_multilabel.evaluation.scores import Scores, TopScores
 
 REACH = 12.0  # log-odds of the grid's ends
@@ -21,7 +21,6 @@ WIDTH = 1 / 8  # of a bin: far below what a calibration knows
 BINS = round(2 * REACH / WIDTH)
 # Share of the positives whose scores are too low to be looked at, of all and of a label; docs/decisions.md
 LOWEST, LOWEST_OF_LABEL = 0.05, 0.1
-STRENGTH, FLOOR = 10.0, 0.01  # of the calibration, as in `calibration`
 ROUNDS = 30  # two to five are enough
 BLOCK = 4096  # labels with all their bins at a time: 100 MB
 DENSE = 1 << 24  # bins of all labels counted at once; beyond, only those that hold a score

@@ -17,8 +17,9 @@ from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.deciding import check_fit, fit_the_decision, score_splits
 from hf_multilabel.evaluation.keeping import RankedScores
-from hf_multilabel.folds import FoldPlan, plan_folds
+from hf_multilabel.folds import FoldPlan
 from hf_multilabel.inference import measure
+from hf_multilabel.preparing import Tokenized, new_model, prepare_backbone, remedy, tokenize_splits
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.loading import blame
 from hf_multilabel.release import publish
@@ -31,17 +32,13 @@ from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.threads import share_cores
 from hf_multilabel.training.trainer import MultiLabelTrainer
 from hf_multilabel.workflow import (
-    Tokenized,
     describe_training,
     fit,
+    fold_plan,
     hold_out,
     make_trainer,
-    new_model,
-    prepare_backbone,
-    remedy,
     saved_weights,
     sources,
-    tokenize_splits,
 )
 
 # Data sets and token ids kept in memory: a grid that varies them goes through one after the other.
@@ -95,7 +92,7 @@ class Shared:
 
         def make() -> Prepared:
             data = self.load(recipe)
-            plan = None if asked is None or asked.mode == "thresholds" else plan_folds(data)
+            plan = fold_plan(recipe, data)
             data = remedy(recipe, data)
             backbone = prepare_backbone(recipe, data)
             return Prepared(data, plan, backbone, tokenize_splits(data, backbone, recipe.data.max_length))

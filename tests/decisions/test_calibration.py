@@ -18,8 +18,9 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
 from hf_multilabel.backbones import Backbone, build_model
-from hf_multilabel.decisions.calibration import CALIBRATORS, FLOOR, STRENGTH, fit_calibration
+from hf_multilabel.decisions.calibration import CALIBRATORS, fit_calibration
 from hf_multilabel.decisions.isotonic import fit_knots
+from hf_multilabel.decisions.logistic import FLOOR, STRENGTH
 from hf_multilabel.decisions.prior_shift import estimate_prevalence, mean_probability
 from hf_multilabel.evaluation import as_label_sets
 from hf_multilabel.evaluation.calibration import brier_score, classwise_ece

@@ -52,6 +52,7 @@ def launched(
     }
     # between the second and the third part that joins
     plan["runs"]["gradual"] |= {"save_strategy": "steps", "save_steps": 5, "resume": 5}
+    plan["runs"]["stopped"] = {**common, "save_strategy": "no", "stop": {"process": 1, "step": 5}}
     (out / "plan.json").write_text(json.dumps(plan))
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
@@ -78,3 +79,9 @@ def test_two_processes_train_as_one(name: str, launched: Path, make_trainer: Cal
         torch.testing.assert_close(
             weights[key], weight, atol=2e-5, rtol=1e-3, msg=lambda text, key=key: f"{key}: {text}"
         )
+
+
+def test_all_processes_stop_where_one_hears_a_signal(launched: Path) -> None:
+    found = json.loads((launched / "stopped.json").read_text())
+    assert found["stops"] == [[5, 143], [5, 143]]
+    assert found["resumed"] is True
