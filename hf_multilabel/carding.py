@@ -14,12 +14,12 @@ from hf_multilabel.describing import Judged, changed_figures, describe_finished,
 from hf_multilabel.errors import EnvironmentFault, Finding, MultiLabelError
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.measurement import load_rows, recipe_of
-from hf_multilabel.prediction import check_output
 from hf_multilabel.publishing.bundle import CARD, publish_staged, read_manifest, stage_changes
 from hf_multilabel.publishing.card import render_card
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_sections import generated_parts, replace_generated, replace_parts
 from hf_multilabel.recipe import Recipe
+from hf_multilabel.request import check_output
 from hf_multilabel.tuning import bundle_folder, same_rows, training_counts
 
 # What can't be said without scoring the rows again.

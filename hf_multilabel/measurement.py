@@ -18,6 +18,7 @@ from hf_multilabel.evaluation.comparison import compare_labels, compare_runs
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.recipe import Recipe, load_recipe
+from hf_multilabel.recipe.opening import find_data
 from hf_multilabel.runs import known_sources
 
 # How texts are prepared, which belongs to a model; the other keys of `data` say what the files hold.
@@ -191,7 +192,8 @@ def load_rows(
     Raises:
         InputError: If the data are not as expected.
     """
-    recipe = recipe_of(finished, [*([] if source is None else [f"data.source={json.dumps(source)}"]), *overrides])
+    named = [] if source is None else [f"data.source={json.dumps(find_data(source))}"]
+    recipe = recipe_of(finished, [*named, *overrides])
     given = recipe.data.load_arguments() | {"known_labels": finished.labels} | arguments
     if source is not None:
         # what was brought is used whole, unless it was said otherwise

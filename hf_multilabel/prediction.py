@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from hf_multilabel.measurement import reading_of
 from hf_multilabel.progress import track
 from hf_multilabel.publishing.onnx_session import OnnxModel, is_export
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
+from hf_multilabel.request import check_output
 
 FORMATS = ("jsonl", "csv")
 # Between the labels of a CSV cell.
@@ -155,53 +155,6 @@ def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Map
         what, _, step = str(error).rpartition(". ") if ". " in str(error) else (str(error), "", "")
         fix = (step.rstrip(".")[:1].lower() + step.rstrip(".")[1:]) or "change the option"
         raise InputError(Finding("C205", "predict", what.removeprefix("decision."), fix)) from error
-
-
-def read_overrides(thresholds: Sequence[str], objective: str | None) -> dict[str, Any]:
-    """What was typed after --threshold and --objective, as arguments of `override_decision`.
-
-    Raises:
-        InputError: If a cut is no number, a label comes twice, or the objective needs labelled rows.
-
-    Example:
-        >>> read_overrides(["0.5", "sport=0.3"], None)
-        {'threshold': 0.5, 'label_thresholds': {'sport': 0.3}}
-    """
-    if objective not in (None, "fixed"):
-        fix = f"fit it once: `hf-multilabel tune MODEL DATA --objective {objective}`, or give --threshold"
-        raise InputError(Finding("C204", "--objective", f"expected fixed, found {objective!r}: it needs labels", fix))
-    common: list[float] = []
-    single: dict[str, float] = {}
-    for written in thresholds:
-        label, equals, number = written.rpartition("=")
-        try:
-            cut = float(number)
-        except ValueError:
-            cut = math.nan
-        if not 0 <= cut <= 1:
-            what = f"expected a number in [0, 1], or LABEL=NUMBER, found {written!r}"
-            raise InputError(Finding("C206", "--threshold", what, "write for instance 0.3 or sport=0.3"))
-        if common if not equals else label in single:
-            what = f"expected one cut {'of ' + repr(label) if equals else 'of all labels'}, found another {written!r}"
-            raise InputError(Finding("C206", "--threshold", what, "keep one of the two"))
-        if equals:
-            single[label] = cut
-        else:
-            common.append(cut)
-    if objective and not common:
-        common.append(0.5)
-    return {"threshold": common[0] if common else None, "label_thresholds": single or None}
-
-
-def check_output(output: Path | None) -> None:
-    """Refuse an output that can't be written, before the work.
-
-    Raises:
-        InputError: If it is a folder, or its folder is not there.
-    """
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        found = "a folder" if output.is_dir() else f"no folder {output.parent}"
-        raise InputError(Finding("C202", str(output), f"expected a file in a folder, found {found}", "name another"))
 
 
 @contextlib.contextmanager

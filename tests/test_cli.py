@@ -67,6 +67,41 @@ def test_misspelt_key(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_help_and_plain_mistakes_come_before_the_slow_imports(tmp_path: Path) -> None:
+    mistakes = [
+        ["train", "nothing.yaml"], ["study", "nothing.yaml"], ["inspect", "nothing.csv"], ["predict", "run", "none.txt"],
+        ["evaluate", "run", "none.csv"], ["evaluate", "runs/none"], ["report", "runs/none"], ["card", "runs/none"],
+        ["tune", "runs/none"], ["push", "runs/none", "me/x"], ["doctor", "runs/none"], ["space", "runs/none"],
+        ["export", "onnx", "runs/none"], ["export", "plain", "runs/none"], ["predict", "run", "-", "--threshold", "2"],
+    ]  # fmt: skip
+    helps = [[*command, "--help"] for command in ([], *([name] for name in COMMANDS))]
+    script = f"""
+import sys
+sys.argv[0] = "hf-multilabel"
+from hf_multilabel import cli
+for given, code in [*((given, 2) for given in {mistakes}), *((given, 0) for given in {helps})]:
+    assert cli.call(given) == code, given
+    assert not {{"torch", "transformers", "datasets", "pyarrow"}} & set(sys.modules), given
+"""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error[")]) == len(mistakes)
+
+
+def test_a_run_that_is_not_there_names_the_one_that_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    (tmp_path / "runs" / "quickstart" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for named in ("runs/quikstart", "quickstart"):
+        assert cli.call(["evaluate", named]) == 2
+        assert "did you mean runs/quickstart?" in capsys.readouterr().err
+
+
 def test_a_model_of_a_hub_that_is_not_there_is_a_fault_of_the_machine(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

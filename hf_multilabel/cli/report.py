@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model, Overrides, sort_arguments
+from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments
+from hf_multilabel.request import check_output
 
 
 def report(
@@ -43,15 +44,15 @@ def report(
     [bold]hf-multilabel report runs/quickstart --text "A new attention mechanism"[/bold],
     [bold]hf-multilabel report runs/first runs/second[/bold] for two runs side by side. Needs hf-multilabel\[report].
     """
-    from hf_multilabel.prediction import check_output
-    from hf_multilabel.reporting import report_pair, report_run
-
     check_output(output)
     overrides, data = sort_arguments(data, overrides)
     if other is None and data is not None and (Path(data) / "config.json").is_file():
         other, data = data, None
         if overrides and "=" not in overrides[0]:
             data, overrides = overrides[0], overrides[1:]
+    begin(*filter(None, (model, other)), data=data)
+    from hf_multilabel.reporting import report_pair, report_run
+
     if other is None:
         found = report_run(
             model, data, overrides, split=split, texts=text or (), output=output, batch_size=batch_size
