@@ -17,7 +17,9 @@ def card(
         Path | None,
         typer.Option(help="Write it there, figures in a folder beside it, and leave MODEL as it is."),
     ] = None,
-    figures: Annotated[bool, typer.Option(help="With --output: whether the page has figures.")] = True,
+    figures: Annotated[
+        bool, typer.Option(help="Draw figures; without, a page has none and those in the folder of a run stay.")
+    ] = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also replace sections that people wrote or changed.")
     ] = False,

@@ -44,12 +44,15 @@ def report(
     [bold]hf-multilabel report runs/quickstart --text "A new attention mechanism"[/bold],
     [bold]hf-multilabel report runs/first runs/second[/bold] for two runs side by side. Needs hf-multilabel\[report].
     """
+    from hf_multilabel.reports.drawing import check_installed
+
     check_output(output)
     overrides, data = sort_arguments(data, overrides)
     if other is None and data is not None and (Path(data) / "config.json").is_file():
         other, data = data, None
         if overrides and "=" not in overrides[0]:
             data, overrides = overrides[0], overrides[1:]
+    check_installed("matplotlib", *(["captum"] if other is None else []))
     begin(*filter(None, (model, other)), data=data)
     from hf_multilabel.reporting import report_pair, report_run
 
