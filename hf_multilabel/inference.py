@@ -133,11 +133,18 @@ def label_sets(
         read_ahead: Texts read before the first is answered.
 
     Yields:
-        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability).
+        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability); of a text that is
+        empty or blank there is nothing to decide, whatever the decision says of empty sets, and both are empty.
     """
     rows = iter(rows)
     while block := list(itertools.islice(rows, read_ahead)):
-        for row, probs, chosen in zip(block, *decide([row["text"] for row in block]), strict=True):
+        texts = [row["text"] for row in block if row["text"].strip()]
+        decided = zip(*decide(texts), strict=True) if texts else iter(())
+        for row in block:
+            if not row["text"].strip():
+                yield {"id": row["id"], "labels": [], "scores": {}}
+                continue
+            probs, chosen = next(decided)
             ids = np.flatnonzero(chosen)
             ids = ids[np.argsort(-probs[ids], kind="stable")]
             scores = {names[i]: round(float(probs[i]), 6) for i in ids}

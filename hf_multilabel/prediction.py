@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,7 +26,10 @@ from hf_multilabel.publishing.onnx_session import OnnxModel, is_export
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
 from hf_multilabel.request import check_output
 
+logger = logging.getLogger(__name__)
 FORMATS = ("jsonl", "csv")
+# Places named in a warning.
+SHOWN = 5
 # Between the labels of a CSV cell.
 DELIMITER = "|"
 # A spreadsheet runs a cell that starts so as a formula; an apostrophe before it keeps it text.
@@ -57,8 +61,11 @@ def predict_file(
         decision: What differs from the stored decision, as arguments of `override_decision`; None values do not count.
         onnx: The model must be an export; without it an export is recognised.
 
+    A row without text gets no labels and no scores; how many there were, and where, is a warning.
+
     Raises:
-        InputError: If model, source, format or decision are wrong; an output that was there is untouched.
+        InputError: If model, source, format or decision are wrong, or no row has a text; an output that was there is
+            untouched.
     """
     form = form or ("csv" if output is not None and output.suffix == ".csv" else "jsonl")
     if form not in FORMATS:
@@ -66,7 +73,9 @@ def predict_file(
     check_output(output)
     predictor = open_predictor(model, decision or {}, onnx)
     # as in training: what was joined and stripped there must be here
-    rows = read_texts(source, **{**predictor.reading, "text": text or predictor.reading["text"]}, id=row_id)
+    reading = {**predictor.reading, "text": text or predictor.reading["text"]}
+    lacking = Lacking()
+    rows = read_texts(source, **reading, id=row_id, lacking=lacking.add)
     if form == "csv" and any(DELIMITER in label for label in predictor.names):
         label = next(label for label in predictor.names if DELIMITER in label)
         raise InputError(
@@ -82,6 +91,33 @@ def predict_file(
     predictions = predictor.predict(track(rows, "predicting", "texts"), batch_size, read_ahead)
     with open_output(output) as stream:
         (write_csv if form == "csv" else write_jsonl)(stream, predictions)
+    lacking.warn()
+
+
+@dataclass
+class Lacking:
+    """Rows without text: they keep their place in the output, without labels.
+
+    Args:
+        count: How many.
+        first: Where the first ones stand.
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, place: str) -> None:
+        """Count one."""
+        self.count += 1
+        if len(self.first) < SHOWN:
+            self.first.append(place)
+
+    def warn(self) -> None:
+        """Say how many there were, and where."""
+        if self.count:
+            rows, more = ("row has", "") if self.count == 1 else ("rows have", " and more" * (self.count > SHOWN))
+            places = ", ".join(self.first)
+            logger.warning("warning: %s %s no text and got no labels: %s%s", f"{self.count:,}", rows, places, more)
 
 
 @dataclass

@@ -69,7 +69,7 @@ def test_misspelt_key(tmp_path: Path) -> None:
 
 def test_help_and_plain_mistakes_come_before_the_slow_imports(tmp_path: Path) -> None:
     mistakes = [
-        ["train", "nothing.yaml"], ["study", "nothing.yaml"], ["inspect", "nothing.csv"], ["predict", "run", "none.txt"],
+        ["train", "nothing.yaml"], ["study", "nothing.yaml"], ["inspect", "nothing.csv"], ["predict", "run", "no.txt"],
         ["evaluate", "run", "none.csv"], ["evaluate", "runs/none"], ["report", "runs/none"], ["card", "runs/none"],
         ["tune", "runs/none"], ["push", "runs/none", "me/x"], ["doctor", "runs/none"], ["space", "runs/none"],
         ["export", "onnx", "runs/none"], ["export", "plain", "runs/none"], ["predict", "run", "-", "--threshold", "2"],
@@ -201,6 +201,47 @@ def test_predict_keeps_the_old_output_when_the_input_is_bad(finished: Path, tmp_
     assert done.returncode == 2
     assert "in.jsonl" in done.stderr
     assert output.read_text() == "precious\n"
+
+
+def test_a_row_without_text_keeps_its_place_and_gets_no_labels(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text('key,text\na,stars\nb,\nc,"  "\nd,graphs\n')
+    assert cli.call(["predict", str(finished), str(source), "--id", "key", "--output", str(output)]) == 0
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["a", "b", "c", "d"]
+    assert [bool(row["labels"]) for row in rows] == [True, False, False, True]  # the decision is at_least_one
+    assert "2 rows have no text and got no labels: " in caplog.text
+    assert "in.csv:3:text" in caplog.text
+
+
+@pytest.mark.parametrize("given", ["", "\n", "  \n\n"])
+def test_nothing_but_empty_texts_is_bad_input(
+    finished: Path, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+    assert cli.call(["predict", str(finished), "-"]) == 2
+    assert "D102] standard input: expected texts" in capsys.readouterr().err
+
+
+def test_messages_say_what_is_typed_and_not_what_a_recipe_has(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "a", "body": "stars", "labels": ["Phisics", "Zoology"]}\n')
+    model, data = str(finished), str(source)
+    assert cli.call(["predict", model, data]) == 2
+    assert "give --text COLUMN" in capsys.readouterr().err
+    for command in ("evaluate", "tune", "report"):
+        assert cli.call([command, model, data]) == 2
+        assert "add data.text=VALUE to the command" in capsys.readouterr().err
+    assert cli.call(["evaluate", model, data, "data.text=body"]) == 2
+    near, far = capsys.readouterr().err.splitlines()
+    assert "did you mean 'Physics'? correct it, or map names to labels: add data.label_names=FILE.json" in near
+    assert "write one of the model's labels, such as 'Computer Science', 'Economics' or 'Electrical" in far
+    (tmp_path / "map.json").write_text('{"Phisics": "Physics", "Zoology": "Quantitative Biology"}')
+    assert cli.call(["evaluate", model, data, "data.text=body", f"data.label_names={tmp_path / 'map.json'}"]) == 0
 
 
 def test_a_reader_that_leaves_early_is_no_error(finished: Path, tmp_path: Path) -> None:

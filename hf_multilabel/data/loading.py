@@ -18,6 +18,7 @@ from hf_multilabel.data.checks import (
     count_labels,
     find_duplicates,
     find_unseen,
+    leave_out_textless,
     leave_out_unknown,
     round_evaluation,
     text_digests,
@@ -98,6 +99,7 @@ def load_data(
     split_seed: int = 0,
     duplicates: Literal["error", "warn"] = "error",
     unseen_labels: Literal["error", "keep"] = "error",
+    textless: Literal["error", "leave_out"] = "error",
     max_rows: Mapping[str, int] | int | None = None,
     known_labels: LabelSpace | None = None,
     revision: str | None = None,
@@ -130,6 +132,7 @@ def load_data(
         split_seed: Seed of the splits made here, and of the choice of `max_rows`.
         duplicates: Texts or ids shared between splits: stop, or warn.
         unseen_labels: Labels that only occur outside training: stop, or keep them.
+        textless: Rows without text: stop, or leave them out and count them.
         max_rows: At most so many rows of every split, or of those named; chosen by chance, after all checks.
         known_labels: Those of a finished model: labels go by name into this space, and other names are findings. A
             single file is the test split then.
@@ -157,14 +160,16 @@ def load_data(
         found = ", ".join(map(repr, opened)) or "none"
         findings.add("D104", f"{source}:train", f"expected a train split, found {found}", "name it in data.splits")
     raise_findings(findings)
-    columns = TextColumns(as_tuple(text), text_separator, strip_html, id)
+    columns = TextColumns(as_tuple(text), text_separator, strip_html, id, textless == "leave_out")
     request = LabelRequest(labels, label_format, label_delimiter, unknown=unknown_labels, soft=soft_labels)
     rows, space = _read(opened, columns, request, label_names, known_labels, str(source))
-    corrected: dict[str, Any] = {}
+    counted: dict[str, Any] = {}
+    if textless == "leave_out":
+        rows, counted["rows_without_text"] = leave_out_textless(rows, columns)
     if corrections is not None:
-        rows, corrected["corrections"] = apply_corrections(rows, space, Path(corrections))
+        rows, counted["corrections"] = apply_corrections(rows, space, Path(corrections))
     rows, statistics = _complete(rows, {"validation": validation_size, "test": test_size}, split_seed)
-    statistics |= corrected
+    statistics |= counted
     if unknown_labels is not None:
         rows, statistics["unknown_labels"] = leave_out_unknown(rows)
         raise_findings([_nothing_known(split, found) for split, found in rows.items() if not len(found)])
@@ -219,7 +224,7 @@ def _read(
         space = LabelSpace.from_names(declared.names, where=declared.where)
     else:
         space = collect_space(vocabulary, not isinstance(request.columns, str), f"{source}:labels")
-    mapped = map_labels(read, vocabulary, space, findings)
+    mapped = map_labels(read, vocabulary, space, findings, known is not None)
     raise_findings(findings)
     return mapped, space
 

@@ -12,7 +12,7 @@ from hf_multilabel.recipe.reading import Document, read_file
 from hf_multilabel.recipe.secrets import show
 
 # Files that are no recipes; data/formats.py reads them.
-DATA = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
+DATA_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
 
 
 def open_recipe(path: str | Path) -> tuple[Path, Document]:
@@ -56,7 +56,7 @@ def is_recipe(named: str) -> bool:
         (True, True, False)
     """
     suffix = Path(named.lower().removesuffix(".gz")).suffix
-    if suffix in DATA:
+    if suffix in DATA_FILES:
         return False
     try:
         find_recipe(named)
