@@ -21,24 +21,26 @@ Importing the package lets AutoConfig, AutoModel, AutoModelForSequenceClassifica
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
-from transformers.pipelines import PIPELINE_REGISTRY
-
-from hf_multilabel.remote_code.configuration_multilabel import MultiLabelConfig
-from hf_multilabel.remote_code.decision_multilabel import check_decision, decide, default_decision, hash_labels
-from hf_multilabel.remote_code.heads_multilabel import HEADS
-from hf_multilabel.remote_code.modeling_multilabel import (
-    MultiLabelForSequenceClassification,
-    MultiLabelPreTrainedModel,
-)
-from hf_multilabel.remote_code.pipeline_multilabel import MultiLabelClassificationPipeline
-from hf_multilabel.remote_code.poolings_multilabel import POOLINGS
-
-# What training needs takes seconds to import and is fetched when it is first named.
+# Everything takes seconds to import and is fetched when it is first named.
+_SHIPPED = {
+    "HEADS": "heads_multilabel",
+    "POOLINGS": "poolings_multilabel",
+    "MultiLabelClassificationPipeline": "pipeline_multilabel",
+    "MultiLabelConfig": "configuration_multilabel",
+    "MultiLabelForSequenceClassification": "modeling_multilabel",
+    "MultiLabelPreTrainedModel": "modeling_multilabel",
+    "check_decision": "decision_multilabel",
+    "decide": "decision_multilabel",
+    "default_decision": "decision_multilabel",
+    "hash_labels": "decision_multilabel",
+}
 _LATER = {
+    **{name: f"hf_multilabel.remote_code.{file}" for name, file in _SHIPPED.items()},
     "MultiLabelTrainer": "hf_multilabel.training.trainer",
     "MultiLabelTrainingArguments": "hf_multilabel.training.arguments",
     "FinishedModel": "hf_multilabel.inference",
@@ -69,19 +71,7 @@ _LATER = {
     "write_card": "hf_multilabel.carding",
 }
 
-__all__ = [
-    *_LATER,
-    "HEADS",
-    "POOLINGS",
-    "MultiLabelClassificationPipeline",
-    "MultiLabelConfig",
-    "MultiLabelForSequenceClassification",
-    "MultiLabelPreTrainedModel",
-    "check_decision",
-    "decide",
-    "default_decision",
-    "hash_labels",
-]
+__all__ = [*_LATER]
 
 
 def __getattr__(name: str) -> Any:
@@ -90,15 +80,12 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_LATER[name]), name)
 
 
-AutoConfig.register(MultiLabelConfig.model_type, MultiLabelConfig)
-AutoModel.register(MultiLabelConfig, MultiLabelForSequenceClassification)
-AutoModelForSequenceClassification.register(MultiLabelConfig, MultiLabelForSequenceClassification)
-PIPELINE_REGISTRY.register_pipeline(
-    "multi-label-classification",
-    pipeline_class=MultiLabelClassificationPipeline,
-    pt_model=AutoModelForSequenceClassification,
-    type="text",
-)
-# "register" above finds classes in this process; these two lines copy their files beside saved weights
-MultiLabelConfig.register_for_auto_class()
-MultiLabelForSequenceClassification.register_for_auto_class("AutoModelForSequenceClassification")
+def _is_command() -> bool:
+    """Whether this process is one of our commands: they import what they need when they know that it is needed."""
+    started = sys.argv[0] if sys.argv else ""
+    # Python calls a module "-m" until it has found the file to run
+    return started == "-m" or Path(started).stem == "hf-multilabel"
+
+
+if not _is_command():
+    import_module("hf_multilabel.remote_code")

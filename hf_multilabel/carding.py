@@ -5,25 +5,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_multilabel.console import note
+from hf_multilabel.console import list_files, note
 from hf_multilabel.describing import Judged, changed_figures, describe_finished, with_figures
 from hf_multilabel.errors import EnvironmentFault, Finding, MultiLabelError
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.measurement import load_rows, recipe_of
-from hf_multilabel.prediction import check_output
 from hf_multilabel.publishing.bundle import CARD, publish_staged, read_manifest, stage_changes
 from hf_multilabel.publishing.card import render_card
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_sections import generated_parts, replace_generated, replace_parts
 from hf_multilabel.recipe import Recipe
+from hf_multilabel.request import check_output
 from hf_multilabel.tuning import bundle_folder, same_rows, training_counts
 
 # What can't be said without scoring the rows again.
-OF_ROWS = ("## Labels", "## Figures")
+FIGURES = "## Figures"
+OF_ROWS = ("## Labels", FIGURES)
 Figures = Mapping[str, tuple[str, bytes]]
 
 
@@ -44,7 +45,7 @@ def write_card(
         model: The run's folder; with `output` also a Hub id.
         output: A file to write instead, with its figures in a folder beside it of the file's name; the run stays as
             it is.
-        figures: With `output`: whether the page has figures.
+        figures: Whether to draw figures; without, a page has none, and those in a run's folder stay as they are.
         overwrite: In the folder, also replace what people wrote.
         batch_size: Texts of one forward pass.
 
@@ -63,10 +64,11 @@ def write_card(
     metrics = json.loads(finished.file("metrics.json").read_text(encoding="utf-8"))
     recipe = recipe_of(finished, [])
     judged = judge_again(recipe, finished, metrics, batch_size)
-    facts, drawn = describe_finished(recipe, finished, metrics, judged)
+    facts, drawn = describe_finished(recipe, finished, metrics, judged, figures)
     if output is not None:
-        return write_page(Path(output), facts, drawn if figures else {})
-    return write_in_place(Path(model), facts, drawn, keep_rows=judged is None, overwrite=overwrite)
+        return write_page(Path(output), facts, drawn)
+    kept = OF_ROWS if judged is None else () if figures else (FIGURES,)
+    return write_in_place(Path(model), facts, drawn, kept, overwrite=overwrite)
 
 
 def judge_again(recipe: Recipe, finished: FinishedModel, metrics: Mapping[str, Any], batch_size: int) -> Judged | None:
@@ -86,31 +88,30 @@ def judge_again(recipe: Recipe, finished: FinishedModel, metrics: Mapping[str, A
     return Judged(name, finished.outcome(rows, truth, recipe.evaluation.keep_scores, batch_size, name, counts), rows)
 
 
-def write_in_place(folder: Path, facts: CardFacts, figures: Figures, *, keep_rows: bool, overwrite: bool) -> str:
+def write_in_place(folder: Path, facts: CardFacts, figures: Figures, left: Sequence[str], *, overwrite: bool) -> str:
     """Put a card and its figures into a run's folder; the proof of the model still holds.
 
     Args:
         folder: The run's folder, verified.
         facts: What the card says.
         figures: As `draw_figures` gives them.
-        keep_rows: Leave the sections `OF_ROWS` and the figures as they are.
+        left: Sections to leave as they are; with `FIGURES` also the files of the figures.
         overwrite: Also replace what people wrote.
     """
     manifest, old = read_manifest(folder), (folder / CARD).read_bytes()
     before, fresh = old.decode("utf-8"), render_card(facts)
-    if keep_rows:
-        fresh = replace_parts(fresh, before, OF_ROWS)
+    fresh = replace_parts(fresh, before, left)
     card, kept = (fresh, []) if overwrite else replace_generated(before, fresh, generated_parts(manifest, old))
     if kept:
         named = ", ".join(name.strip("# :") or "the beginning" for name in kept)
         note(f"written by hand, left as it is: {named} (--overwrite replaces it)")
-    images = {} if keep_rows else changed_figures(manifest, figures)
+    images = {} if FIGURES in left else changed_figures(manifest, figures)
     staging = stage_changes(folder, {CARD: card, **images}, new=figures)
     try:
         publish_staged(staging, proof=manifest.get("proof"))
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    note(f"done: {folder / CARD}")
+    list_files([folder / name for name, content in {CARD: card, **images}.items() if content is not None])
     return card
 
 
@@ -130,7 +131,7 @@ def write_page(path: Path, facts: CardFacts, figures: Figures) -> str:
     except OSError as error:
         what = f"expected to write the card, found {type(error).__name__}: {error}"
         raise EnvironmentFault(Finding("P103", str(path), what, "free the disk or choose another --output")) from error
-    note(f"done: {path}")
+    list_files([path, *(path.parent / name for name in moved)])
     return card
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
@@ -38,6 +39,19 @@ def note(text: str) -> None:
         emit("note", text=text)
     else:
         current_console().print(escape(text), soft_wrap=True)
+
+
+def list_files(paths: Sequence[Path]) -> None:
+    """Say which files were written, those of one folder together.
+
+    Args:
+        paths: The one that was asked for first.
+    """
+    folders: dict[Path, list[str]] = {}
+    for path in paths:
+        folders.setdefault(path.parent, []).append(path.name)
+    for folder, names in folders.items():
+        note(f"written: {folder / names[0]}" if len(names) == 1 else f"written: {folder}/: {', '.join(names)}")
 
 
 def show(table: Table, asked: bool = False) -> None:

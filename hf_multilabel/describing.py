@@ -139,7 +139,7 @@ def describe_run(
 
 
 def describe_finished(
-    recipe: Recipe, finished: FinishedModel, metrics: Mapping[str, Any], judged: Judged | None
+    recipe: Recipe, finished: FinishedModel, metrics: Mapping[str, Any], judged: Judged | None, figures: bool = True
 ) -> tuple[CardFacts, dict[str, tuple[str, bytes]]]:
     """What the card says of a finished run, and its figures: `describe_run` and `draw_figures`.
 
@@ -148,13 +148,14 @@ def describe_finished(
         finished: The model, on the CPU.
         metrics: Content of metrics.json.
         judged: None where the rows are not at hand: then there are no figures either.
+        figures: Whether to draw any.
     """
     facts = describe_run(recipe, finished, metrics, Provenance.of_model(finished), judged)
-    if judged is None:
+    if judged is None or not figures:
         return facts, {}
     history = json.loads(finished.file("history.json").read_text(encoding="utf-8"))
-    figures = draw_figures(judged, finished, metrics, facts.name, history)
-    return with_figures(facts, figures), figures
+    drawn = draw_figures(judged, finished, metrics, facts.name, history)
+    return with_figures(facts, drawn), drawn
 
 
 def changed_figures(manifest: Mapping[str, Any], figures: Mapping[str, tuple[str, bytes]]) -> dict[str, bytes | None]:

@@ -32,6 +32,7 @@ from hf_multilabel.evaluation.top_outcome import TopOutcome
 from hf_multilabel.publishing.reach import is_cached_only
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities, default_decision, probabilities
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
+from hf_multilabel.request import check_model
 from hf_multilabel.training.scoring import score_split
 
 # Texts read ahead and sorted by length: enough to pad little, few enough to stream.
@@ -132,11 +133,18 @@ def label_sets(
         read_ahead: Texts read before the first is answered.
 
     Yields:
-        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability).
+        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability); of a text that is
+        empty or blank there is nothing to decide, whatever the decision says of empty sets, and both are empty.
     """
     rows = iter(rows)
     while block := list(itertools.islice(rows, read_ahead)):
-        for row, probs, chosen in zip(block, *decide([row["text"] for row in block]), strict=True):
+        texts = [row["text"] for row in block if row["text"].strip()]
+        decided = zip(*decide(texts), strict=True) if texts else iter(())
+        for row in block:
+            if not row["text"].strip():
+                yield {"id": row["id"], "labels": [], "scores": {}}
+                continue
+            probs, chosen = next(decided)
             ids = np.flatnonzero(chosen)
             ids = ids[np.argsort(-probs[ids], kind="stable")]
             scores = {names[i]: round(float(probs[i]), 6) for i in ids}
@@ -195,26 +203,8 @@ class FinishedModel:
             InputError: If there is no such model or it is none of ours.
             EnvironmentFault: If it can't be fetched or its weights do not belong to its config.
         """
+        check_model(name)
         folder = Path(name)
-        if folder.exists() and not (folder / "config.json").is_file():
-            found = "a file" if folder.is_file() else "no config.json"
-            raise InputError(
-                Finding(
-                    "C101",
-                    str(name),
-                    f"expected the folder of a finished run, found {found}",
-                    "give the run's folder, for instance runs/quickstart, or a Hub id",
-                )
-            )
-        if not folder.exists() and (str(name).count("/") != 1 or str(name).startswith((".", "/", "~"))):
-            raise InputError(
-                Finding(
-                    "C102",
-                    str(name),
-                    "expected a run's folder or a Hub id OWNER/NAME, found neither",
-                    "check the path; runs lie under runs/",
-                )
-            )
         cached = not folder.exists() and is_cached_only(str(name), revision)
         if cached:
             note(f"the Hub does not answer; {name} is read from the cache")

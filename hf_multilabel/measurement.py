@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.overlap import TOLERATED, fitted_share, warn_of_fitted_rows
 from hf_multilabel.recipe import Recipe, load_recipe
+from hf_multilabel.recipe.opening import find_data
 from hf_multilabel.runs import known_sources
 
 # How texts are prepared, which belongs to a model; the other keys of `data` say what the files hold.
 PREPARATION = ("text_separator", "strip_html")
 SHOWN = 5
+# A key of the section `data` in a message, and the value that it should get.
+KEY = re.compile(r"\b(data\.[a-z_]+)\b(?:: (\w+))?")
 
 
 def evaluate(
@@ -193,13 +197,29 @@ def load_rows(
     Raises:
         InputError: If the data are not as expected.
     """
-    recipe = recipe_of(finished, [*([] if source is None else [f"data.source={json.dumps(source)}"]), *overrides])
+    named = [] if source is None else [f"data.source={json.dumps(find_data(source))}"]
+    recipe = recipe_of(finished, [*named, *overrides])
     given = recipe.data.load_arguments() | {"known_labels": finished.labels} | arguments
     if source is not None:
         # what was brought is used whole, unless it was said otherwise
         whole = {"max_rows": None, "validation_size": 0, "test_size": 0, "corrections": None}
         given |= {key: v for key, v in whole.items() if not any(o.startswith(f"data.{key}") for o in overrides)}
-    return recipe, load_data(**given)
+    try:
+        return recipe, load_data(**given)
+    except InputError as error:
+        raise InputError(as_typed(finding) for finding in error.findings) from None
+
+
+def as_typed(finding: Finding) -> Finding:
+    """The same finding where no recipe is at hand: a key of `data` that its fix names is typed behind the command.
+
+    Example:
+        >>> as_typed(Finding("D116", "a.csv", "expected ...", "set data.duplicates: warn")).fix
+        'set data.duplicates: warn (add data.duplicates=warn to the command)'
+    """
+    keys = [key for key in KEY.finditer(finding.fix) if not finding.fix[key.end() :].startswith("=")]
+    typed = " ".join(f"{key[1]}={key[2] or 'VALUE'}" for key in keys)
+    return replace(finding, fix=f"{finding.fix} (add {typed} to the command)") if typed else finding
 
 
 def check_split(recipe: Recipe, data: MultiLabelData, split: str) -> None:

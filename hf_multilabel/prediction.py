@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import math
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,8 +24,12 @@ from hf_multilabel.measurement import reading_of
 from hf_multilabel.progress import track
 from hf_multilabel.publishing.onnx_session import OnnxModel, is_export
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
+from hf_multilabel.request import check_output
 
+logger = logging.getLogger(__name__)
 FORMATS = ("jsonl", "csv")
+# Places named in a warning.
+SHOWN = 5
 # Between the labels of a CSV cell.
 DELIMITER = "|"
 # A spreadsheet runs a cell that starts so as a formula; an apostrophe before it keeps it text.
@@ -57,8 +61,11 @@ def predict_file(
         decision: What differs from the stored decision, as arguments of `override_decision`; None values do not count.
         onnx: The model must be an export; without it an export is recognised.
 
+    A row without text gets no labels and no scores; how many there were, and where, is a warning.
+
     Raises:
-        InputError: If model, source, format or decision are wrong; an output that was there is untouched.
+        InputError: If model, source, format or decision are wrong, or no row has a text; an output that was there is
+            untouched.
     """
     form = form or ("csv" if output is not None and output.suffix == ".csv" else "jsonl")
     if form not in FORMATS:
@@ -66,7 +73,9 @@ def predict_file(
     check_output(output)
     predictor = open_predictor(model, decision or {}, onnx)
     # as in training: what was joined and stripped there must be here
-    rows = read_texts(source, **{**predictor.reading, "text": text or predictor.reading["text"]}, id=row_id)
+    reading = {**predictor.reading, "text": text or predictor.reading["text"]}
+    lacking = Lacking()
+    rows = read_texts(source, **reading, id=row_id, lacking=lacking.add)
     if form == "csv" and any(DELIMITER in label for label in predictor.names):
         label = next(label for label in predictor.names if DELIMITER in label)
         raise InputError(
@@ -82,6 +91,33 @@ def predict_file(
     predictions = predictor.predict(track(rows, "predicting", "texts"), batch_size, read_ahead)
     with open_output(output) as stream:
         (write_csv if form == "csv" else write_jsonl)(stream, predictions)
+    lacking.warn()
+
+
+@dataclass
+class Lacking:
+    """Rows without text: they keep their place in the output, without labels.
+
+    Args:
+        count: How many.
+        first: Where the first ones stand.
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, place: str) -> None:
+        """Count one."""
+        self.count += 1
+        if len(self.first) < SHOWN:
+            self.first.append(place)
+
+    def warn(self) -> None:
+        """Say how many there were, and where."""
+        if self.count:
+            rows, more = ("row has", "") if self.count == 1 else ("rows have", " and more" * (self.count > SHOWN))
+            places = ", ".join(self.first)
+            logger.warning("warning: %s %s no text and got no labels: %s%s", f"{self.count:,}", rows, places, more)
 
 
 @dataclass
@@ -155,53 +191,6 @@ def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Map
         what, _, step = str(error).rpartition(". ") if ". " in str(error) else (str(error), "", "")
         fix = (step.rstrip(".")[:1].lower() + step.rstrip(".")[1:]) or "change the option"
         raise InputError(Finding("C205", "predict", what.removeprefix("decision."), fix)) from error
-
-
-def read_overrides(thresholds: Sequence[str], objective: str | None) -> dict[str, Any]:
-    """What was typed after --threshold and --objective, as arguments of `override_decision`.
-
-    Raises:
-        InputError: If a cut is no number, a label comes twice, or the objective needs labelled rows.
-
-    Example:
-        >>> read_overrides(["0.5", "sport=0.3"], None)
-        {'threshold': 0.5, 'label_thresholds': {'sport': 0.3}}
-    """
-    if objective not in (None, "fixed"):
-        fix = f"fit it once: `hf-multilabel tune MODEL DATA --objective {objective}`, or give --threshold"
-        raise InputError(Finding("C204", "--objective", f"expected fixed, found {objective!r}: it needs labels", fix))
-    common: list[float] = []
-    single: dict[str, float] = {}
-    for written in thresholds:
-        label, equals, number = written.rpartition("=")
-        try:
-            cut = float(number)
-        except ValueError:
-            cut = math.nan
-        if not 0 <= cut <= 1:
-            what = f"expected a number in [0, 1], or LABEL=NUMBER, found {written!r}"
-            raise InputError(Finding("C206", "--threshold", what, "write for instance 0.3 or sport=0.3"))
-        if common if not equals else label in single:
-            what = f"expected one cut {'of ' + repr(label) if equals else 'of all labels'}, found another {written!r}"
-            raise InputError(Finding("C206", "--threshold", what, "keep one of the two"))
-        if equals:
-            single[label] = cut
-        else:
-            common.append(cut)
-    if objective and not common:
-        common.append(0.5)
-    return {"threshold": common[0] if common else None, "label_thresholds": single or None}
-
-
-def check_output(output: Path | None) -> None:
-    """Refuse an output that can't be written, before the work.
-
-    Raises:
-        InputError: If it is a folder, or its folder is not there.
-    """
-    if output is not None and (output.is_dir() or not output.parent.is_dir()):
-        found = "a folder" if output.is_dir() else f"no folder {output.parent}"
-        raise InputError(Finding("C202", str(output), f"expected a file in a folder, found {found}", "name another"))
 
 
 @contextlib.contextmanager

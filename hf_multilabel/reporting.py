@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_multilabel.console import note
+from hf_multilabel.console import list_files, note
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.evaluation.keeping import RankedScores
@@ -253,7 +253,7 @@ def write_page(page: Page, output: Path) -> Path:
     Raises:
         EnvironmentFault: If the disk refuses.
     """
-    figures = figures_of(output)
+    figures, written = figures_of(output), []
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         figures.mkdir(exist_ok=True)
@@ -261,11 +261,13 @@ def write_page(page: Page, output: Path) -> Path:
             part = path.with_name(f".{path.name}.{os.getpid()}.part")
             part.write_bytes(content)
             part.replace(path)
+            written.append(path)
     except OSError as error:
         found = f"expected to write the report, found {type(error).__name__}: {error}"
         raise EnvironmentFault(
             Finding("C121", str(output), found, "free the disk, or give --output FILE.html")
         ) from error
+    list_files([output, *written[:-1]])
     return output
 
 

@@ -129,7 +129,7 @@ def read_config(model: str, path: Path) -> MultiLabelConfig:
         raise InputError(Finding("C501", model, what, fix)) from error
 
 
-def check_choices(model: str, *, push: str | None, local: bool, port: int | None) -> None:
+def check_choices(model: str, output: Path | None, *, push: str | None, local: bool, port: int | None) -> None:
     """Refuse options that do not go together, and a folder the Hub could not load.
 
     Raises:
@@ -139,9 +139,10 @@ def check_choices(model: str, *, push: str | None, local: bool, port: int | None
         raise InputError(Finding("C507", "--push", "expected --push or --local, found both", "choose one"))
     if port is not None and not local:
         raise InputError(Finding("C507", "--port", "expected --local beside it, found none", "add --local"))
-    if Path(model).exists() and not local:
+    if Path(model).exists() and not local and (push or output is None):
         what = "expected a model on the Hub, from which the Space loads it, found a folder"
-        fix = f"`hf-multilabel push {model} OWNER/NAME`, then `hf-multilabel space OWNER/NAME`; or add --local"
+        fix = f"`hf-multilabel push {model} OWNER/NAME`, then `hf-multilabel space OWNER/NAME`; or for this machine "
+        fix += "--local, which serves it, or --output FOLDER alone, which writes it"
         raise InputError(Finding("C508", model, what, fix))
 
 

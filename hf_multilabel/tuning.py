@@ -42,8 +42,8 @@ from hf_multilabel.publishing.hub import Delivery, Target
 from hf_multilabel.publishing.origin import Origin, download_bundle, foreign_code
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.release import prove_and_publish
+from hf_multilabel.request import check_refit, is_hub_id
 
-SECTIONS = ("data", "decision", "evaluation")
 Rows = tuple[MultiLabelData, str]
 
 
@@ -198,24 +198,13 @@ def check_code(repo_id: str, folder: Path, origin: Origin) -> None:
         raise InputError(Finding("C117", repo_id, what, fix))
 
 
-def is_hub_id(model: str) -> bool:
-    """Whether a name can only be one of the Hub: no such path is here, and it has the form OWNER/NAME."""
-    return not Path(model).exists() and model.count("/") == 1 and not model.startswith((".", "/", "~"))
-
-
 def prepare(model: str, source: str | None, overrides: Sequence[str], split: str, batch_size: int) -> Task:
     """Model, settings and rows, checked; writes nothing but what an interrupted run left unfinished.
 
     Raises:
         InputError: As `tune`.
     """
-    for override in overrides:
-        if override.partition(".")[0] not in SECTIONS:
-            fix = "leave it out, or train again"
-            raise InputError(Finding("C112", override, "expected a change to decision or data, found another", fix))
-    if split not in ("validation", "train"):
-        fix = "keep test rows for evaluate; rows of your own that are no test can be given as a file of their own"
-        raise InputError(Finding("C113", "--split", f"expected validation or train, found {split!r}", fix))
+    check_refit(overrides, split)
     folder = bundle_folder(model)
     finished = FinishedModel.load(folder)
     metrics = json.loads(finished.file("metrics.json").read_text(encoding="utf-8"))

@@ -137,6 +137,30 @@ def test_a_page_of_its_own_leaves_the_run_alone(run: Path, tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == {"quickstart.md", "quickstart", "bare.md"}
 
 
+def test_no_figures_draws_none_and_leaves_those_of_the_run(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(*args: object) -> None:
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr(describing, "draw_figures", draw)
+    section, figures = dict(split_parts(card_of(copy)))["## Figures"], sorted((copy / "figures").iterdir())
+    assert cli.call(["card", str(copy), "--no-figures"]) == 0
+    assert dict(split_parts(card_of(copy)))["## Figures"] == section
+    assert sorted((copy / "figures").iterdir()) == figures
+    verify_bundle(copy)
+    assert cli.call(["card", str(copy), "--no-figures", "--output", str(copy.parent / "bare.md")]) == 0
+    assert not (copy.parent / "bare").exists()
+
+
+def test_all_files_that_were_written_are_named(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.call(["card", str(copy), "--output", str(tmp_path / "page.md")]) == 0
+    said = capsys.readouterr().err
+    assert f"written: {tmp_path / 'page.md'}\n" in said
+    (listed,) = [line for line in said.splitlines() if line.startswith(f"written: {tmp_path / 'page'}/: ")]
+    assert set(listed.partition("/: ")[2].split(", ")) == {path.name for path in (tmp_path / "page").iterdir()}
+    assert cli.call(["card", str(copy)]) == 0
+    assert f"written: {copy / 'README.md'}\n" in capsys.readouterr().err
+
+
 def test_without_its_rows_labels_and_figures_stay(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def elsewhere(*args: object) -> None:
         raise InputError(Finding("X1", "recipe", "expected its data, found none", "bring them"))

@@ -67,6 +67,41 @@ def test_misspelt_key(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_help_and_plain_mistakes_come_before_the_slow_imports(tmp_path: Path) -> None:
+    mistakes = [
+        ["train", "nothing.yaml"], ["study", "nothing.yaml"], ["inspect", "nothing.csv"], ["predict", "run", "no.txt"],
+        ["evaluate", "run", "none.csv"], ["evaluate", "runs/none"], ["report", "runs/none"], ["card", "runs/none"],
+        ["tune", "runs/none"], ["push", "runs/none", "me/x"], ["doctor", "runs/none"], ["space", "runs/none"],
+        ["export", "onnx", "runs/none"], ["export", "plain", "runs/none"], ["predict", "run", "-", "--threshold", "2"],
+    ]  # fmt: skip
+    helps = [[*command, "--help"] for command in ([], *([name] for name in COMMANDS))]
+    script = f"""
+import sys
+sys.argv[0] = "hf-multilabel"
+from hf_multilabel import cli
+for given, code in [*((given, 2) for given in {mistakes}), *((given, 0) for given in {helps})]:
+    assert cli.call(given) == code, given
+    assert not {{"torch", "transformers", "datasets", "pyarrow"}} & set(sys.modules), given
+"""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("error[")]) == len(mistakes)
+
+
+def test_a_run_that_is_not_there_names_the_one_that_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs" / "quickstart").mkdir(parents=True)
+    (tmp_path / "runs" / "quickstart" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for named in ("runs/quikstart", "quickstart"):
+        assert cli.call(["evaluate", named]) == 2
+        assert "did you mean runs/quickstart?" in capsys.readouterr().err
+
+
 def test_a_model_of_a_hub_that_is_not_there_is_a_fault_of_the_machine(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -166,6 +201,47 @@ def test_predict_keeps_the_old_output_when_the_input_is_bad(finished: Path, tmp_
     assert done.returncode == 2
     assert "in.jsonl" in done.stderr
     assert output.read_text() == "precious\n"
+
+
+def test_a_row_without_text_keeps_its_place_and_gets_no_labels(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text('key,text\na,stars\nb,\nc,"  "\nd,graphs\n')
+    assert cli.call(["predict", str(finished), str(source), "--id", "key", "--output", str(output)]) == 0
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["a", "b", "c", "d"]
+    assert [bool(row["labels"]) for row in rows] == [True, False, False, True]  # the decision is at_least_one
+    assert "2 rows have no text and got no labels: " in caplog.text
+    assert "in.csv:3:text" in caplog.text
+
+
+@pytest.mark.parametrize("given", ["", "\n", "  \n\n"])
+def test_nothing_but_empty_texts_is_bad_input(
+    finished: Path, given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+    assert cli.call(["predict", str(finished), "-"]) == 2
+    assert "D102] standard input: expected texts" in capsys.readouterr().err
+
+
+def test_messages_say_what_is_typed_and_not_what_a_recipe_has(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "a", "body": "stars", "labels": ["Phisics", "Zoology"]}\n')
+    model, data = str(finished), str(source)
+    assert cli.call(["predict", model, data]) == 2
+    assert "give --text COLUMN" in capsys.readouterr().err
+    for command in ("evaluate", "tune", "report"):
+        assert cli.call([command, model, data]) == 2
+        assert "add data.text=VALUE to the command" in capsys.readouterr().err
+    assert cli.call(["evaluate", model, data, "data.text=body"]) == 2
+    near, far = capsys.readouterr().err.splitlines()
+    assert "did you mean 'Physics'? correct it, or map names to labels: add data.label_names=FILE.json" in near
+    assert "write one of the model's labels, such as 'Computer Science', 'Economics' or 'Electrical" in far
+    (tmp_path / "map.json").write_text('{"Phisics": "Physics", "Zoology": "Quantitative Biology"}')
+    assert cli.call(["evaluate", model, data, "data.text=body", f"data.label_names={tmp_path / 'map.json'}"]) == 0
 
 
 def test_a_reader_that_leaves_early_is_no_error(finished: Path, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from accelerate.commands.config.config_args import load_config_from_file
 
 from hf_multilabel import assets
 from hf_multilabel.assets import asset_folder, recipes_folder
+from hf_multilabel.data.formats import FORMATS
 from hf_multilabel.errors import EnvironmentFault
 from hf_multilabel.recipe import load_recipe, schema, schema_text
+from hf_multilabel.recipe.opening import DATA_FILES
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 
 RECIPES = sorted(path.stem for path in recipes_folder().glob("*.yaml"))
@@ -37,6 +39,10 @@ FOLDERS = {
 
 def text_of(name: str) -> str:
     return (recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def test_files_of_data_are_no_recipes() -> None:
+    assert set(DATA_FILES) == set(FORMATS)
 
 
 def test_all_recipes_are_known() -> None:

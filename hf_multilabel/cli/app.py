@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hf_multilabel.progress import VARIABLE, log_as_json
+from hf_multilabel.request import check_model
 from hf_multilabel.version import __version__
 
 app = typer.Typer(
@@ -68,11 +69,28 @@ def options(
         os.environ[VARIABLE] = "quiet" if quiet else "json"  # processes started from here read it, too
     if os.environ.get(VARIABLE) == "json":
         log_as_json()
+
+
+def begin(*models: str, data: str | None = None) -> None:
+    """Refuse models and data that are not there; then the imports may take their seconds.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    for model in models:
+        check_model(model)
+    if data is not None:
+        from hf_multilabel.recipe.opening import find_data
+
+        find_data(data)
     silence_libraries()
 
 
 def silence_libraries() -> None:
-    """Switch off bars of libraries that last a blink and say nothing: of weights put into place, of shards written."""
+    """Switch off bars of libraries that last a blink and say nothing: of weights put into place, of shards written.
+
+    A command calls it when its arguments look right, for it is the first import that takes long.
+    """
     from transformers.utils import logging
 
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from hf_multilabel.cli.app import silence_libraries
+from hf_multilabel.request import check_model, means_path
 
 
 def doctor(
@@ -24,6 +28,9 @@ def doctor(
 
     Example: [bold]hf-multilabel doctor runs/quickstart[/bold] or [bold]hf-multilabel doctor unitary/toxic-bert[/bold]
     """
+    if means_path(model) and not Path(model).exists():
+        check_model(model)
+    silence_libraries()
     from hf_multilabel.publishing.doctor.examination import examine
     from hf_multilabel.publishing.doctor.report import print_diagnosis, to_json
 

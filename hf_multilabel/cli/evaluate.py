@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model, Overrides, sort_arguments
+from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments
+from hf_multilabel.request import check_output
 
 
 def evaluate(
@@ -32,13 +33,13 @@ def evaluate(
     Columns are read as the model's recipe says; labels are matched by name, in whatever order DATA has them. Example:
     [bold]hf-multilabel evaluate runs/toxic new_comments.csv data.text=comment[/bold]
     """
+    check_output(output)
+    overrides, data = sort_arguments(data, overrides)
+    begin(*filter(None, (model, other)), data=data)
     from hf_multilabel.console import compared_labels_table, comparison_table, results_table, show
     from hf_multilabel.measurement import compare
     from hf_multilabel.measurement import evaluate as evaluate_model
-    from hf_multilabel.prediction import check_output
 
-    check_output(output)
-    overrides, data = sort_arguments(data, overrides)
     if other is None:
         found = evaluate_model(model, data, overrides, split=split, batch_size=batch_size)
         show(results_table({split: found}), asked=True)

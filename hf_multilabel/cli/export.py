@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model
+from hf_multilabel.cli.app import BatchSize, Model, begin
 
 export = typer.Typer(
     name="export",
@@ -44,6 +44,7 @@ def export_onnx(
     label sets; int8 may lose 0.3 points of micro-F1. Example:
     [bold]hf-multilabel export onnx runs/quickstart --int8[/bold]
     """
+    begin(model, data=data)
     from hf_multilabel.exporting import export_onnx as write
 
     typer.echo(write(model, output, int8=int8, data=data, rows=rows, overwrite=overwrite, batch_size=batch_size))
@@ -58,6 +59,7 @@ def export_plain(
     Possible for heads that are one layer on the first token's state or the backbone's pooler. Its users apply the
     thresholds themselves. Example: [bold]hf-multilabel export plain runs/toxic[/bold]
     """
+    begin(model, data=data)
     from hf_multilabel.exporting import export_plain as write
 
     typer.echo(write(model, output, data=data, rows=rows, overwrite=overwrite))

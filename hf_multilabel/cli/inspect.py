@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import Overrides
+from hf_multilabel.cli.app import Overrides, silence_libraries
 
 
 def inspect(
@@ -44,6 +44,13 @@ def inspect(
 
     [bold]hf-multilabel inspect tickets.csv data.text=body --recipe tickets.yaml --label-errors suspects.csv[/bold]
     """
+    from hf_multilabel.recipe.opening import find_data, is_recipe, open_recipe
+
+    if is_recipe(data):
+        open_recipe(data)
+    else:
+        find_data(data, "a recipe, a data file")
+    silence_libraries()
     from hf_multilabel.inspection import inspect_data
 
     inspect_data(

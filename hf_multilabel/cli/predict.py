@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize
+from hf_multilabel.cli.app import BatchSize, silence_libraries
+from hf_multilabel.request import check_model, check_output, check_texts, read_overrides
 
 
 def predict(
@@ -58,13 +59,19 @@ def predict(
     The model's own decision makes the label sets, unless you say otherwise. Example:
     [bold]echo "Where is my order?" | hf-multilabel predict runs/quickstart -[/bold]
     """
-    from hf_multilabel.prediction import predict_file, read_overrides
-
     settings = read_overrides(threshold or [], objective) | {
         "top_k": top_k,
         "min_labels": min_labels,
         "max_labels": max_labels,
     }
+    check_output(output)
+    if not (onnx or model.endswith(".onnx") or (Path(model) / "model.onnx").is_file()):
+        check_model(model)
+    if source != "-":
+        check_texts(source)
+    silence_libraries()
+    from hf_multilabel.prediction import predict_file
+
     predict_file(
         model,
         source,

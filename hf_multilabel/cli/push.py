@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from hf_multilabel.cli.app import silence_libraries
+from hf_multilabel.request import check_run
+
 
 def push(
     folder: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
@@ -29,11 +32,13 @@ def push(
 
     Example: [bold]hf-multilabel push runs/toxic me/toxic-comments --private --tag v1.0[/bold]
     """
+    if only not in (None, "decision"):
+        raise typer.BadParameter(f"expected decision, found {only!r}", param_hint="--only")
+    check_run(folder)
+    silence_libraries()
     from hf_multilabel.publishing.decision_push import push_decision
     from hf_multilabel.publishing.hub import push_bundle
 
-    if only not in (None, "decision"):
-        raise typer.BadParameter(f"expected decision, found {only!r}", param_hint="--only")
     where = {"revision": revision, "create_pr": create_pr, "tag": tag, "commit_message": message}
     if only:
         typer.echo(push_decision(folder, repo_id, **where))

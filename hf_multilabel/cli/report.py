@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model, Overrides, sort_arguments
+from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments
+from hf_multilabel.request import check_output
 
 
 def report(
@@ -43,8 +44,7 @@ def report(
     [bold]hf-multilabel report runs/quickstart --text "A new attention mechanism"[/bold],
     [bold]hf-multilabel report runs/first runs/second[/bold] for two runs side by side. Needs hf-multilabel\[report].
     """
-    from hf_multilabel.prediction import check_output
-    from hf_multilabel.reporting import report_pair, report_run
+    from hf_multilabel.reports.drawing import check_installed
 
     check_output(output)
     overrides, data = sort_arguments(data, overrides)
@@ -52,6 +52,10 @@ def report(
         other, data = data, None
         if overrides and "=" not in overrides[0]:
             data, overrides = overrides[0], overrides[1:]
+    check_installed("matplotlib", *(["captum"] if other is None else []))
+    begin(*filter(None, (model, other)), data=data)
+    from hf_multilabel.reporting import report_pair, report_run
+
     if other is None:
         found = report_run(
             model, data, overrides, split=split, texts=text or (), output=output, batch_size=batch_size

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import Model
+from hf_multilabel.cli.app import Model, silence_libraries
+from hf_multilabel.request import check_run, means_path
 
 
 def space(
@@ -28,12 +29,17 @@ def space(
 ) -> None:
     """Write a Gradio Space for a model: try a text, move the cuts, label a CSV file.
 
+    Of a run's folder it works on this machine only: --local serves it, --output FOLDER writes it.
+
     Try one here: [bold]hf-multilabel space runs/quickstart --local[/bold]
     Put one on the Hub: [bold]hf-multilabel space me/toxic-comments --push me/toxic-demo[/bold]
     """
+    if means_path(model):
+        check_run(model)
+    silence_libraries()
     from hf_multilabel.spaces import check_choices, make_space, resolve_model, serve
 
-    check_choices(model, push=push, local=local, port=port)
+    check_choices(model, output, push=push, local=local, port=port)
     facts = resolve_model(model, revision, title, example or ())
     if local:
         serve(facts, output, port, overwrite)

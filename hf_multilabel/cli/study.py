@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hf_multilabel.cli.app import silence_libraries
+
 
 def study(
     file: Annotated[
@@ -31,14 +33,18 @@ def study(
     (study.output_dir, default runs/studies/NAME) holds summary.md, trials.csv, the figures and the trials. Example:
     [bold]hf-multilabel study tune study.recipe=recipes/toxic.yaml --jobs 2[/bold]
     """
+    from hf_multilabel.studies.files import find_study
+
+    if table and overwrite:
+        raise typer.BadParameter("--table shows a study and --overwrite drops it: give one of them.")
+    find_study(file)
+    silence_libraries()
     from hf_multilabel.progress import stdout_console
     from hf_multilabel.studies.definition import load_study
     from hf_multilabel.studies.queue import Queue
     from hf_multilabel.studies.results import best_of_groups, group_runs, study_table, write_results
     from hf_multilabel.studies.running import run_study
 
-    if table and overwrite:
-        raise typer.BadParameter("--table shows a study and --overwrite drops it: give one of them.")
     plan = load_study(file, overrides or ())
     try:
         rows = write_results(plan, Queue(plan, reading=True)) if table else run_study(plan, jobs, overwrite)

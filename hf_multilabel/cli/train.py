@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import Overrides
+from hf_multilabel.cli.app import Overrides, silence_libraries
 
 
 def train(
@@ -32,15 +32,21 @@ def train(
     The folder (training.output_dir, default runs/RECIPE) then holds the model with its thresholds, the card, the
     resolved recipe and metrics.json.
     """
-    from hf_multilabel.recipe import load_recipe
-    from hf_multilabel.reporting import report_training
-    from hf_multilabel.workflow import train as run_recipe
+    from hf_multilabel.recipe.opening import open_recipe
 
     if resume and overwrite:
         raise typer.BadParameter("--resume continues a run and --overwrite replaces it: give one of them.")
+    open_recipe(recipe)
+    silence_libraries()
+    from hf_multilabel.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides or ())
+    from hf_multilabel.reporting import report_training
+    from hf_multilabel.workflow import train as run_recipe
+
     try:
         run_recipe(
-            load_recipe(recipe, overrides or ()),
+            checked,
             resume=resume,
             overwrite=overwrite,
             after=report_training,

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model, sort_arguments
+from hf_multilabel.cli.app import BatchSize, Model, begin, sort_arguments
+from hf_multilabel.request import check_refit, check_run, is_hub_id
 
 
 def tune(
@@ -47,16 +48,21 @@ def tune(
     again. Examples: [bold]hf-multilabel tune runs/toxic labelled.csv --objective micro_f1[/bold],
     [bold]hf-multilabel tune me/toxic labelled.csv --push[/bold]
     """
-    from hf_multilabel.tuning import is_hub_id, tune_hub_model
-    from hf_multilabel.tuning import tune as tune_model
-
     overrides, data = sort_arguments(data, overrides)
+    on_hub = is_hub_id(model)
+    if not on_hub and (output or revision or push):
+        raise typer.BadParameter("--output, --revision and --push are for a model on the Hub; this is a folder.")
+    check_refit(overrides, split)
+    if not on_hub:
+        check_run(model)
+    begin(data=data)
+    from hf_multilabel.tuning import tune as tune_model
+    from hf_multilabel.tuning import tune_hub_model
+
     settings = {"objective": objective, "split": split, "batch_size": batch_size}
-    if is_hub_id(model):
+    if on_hub:
         folder = output or Path("runs", model.split("/")[1])
         hub = {"folder": folder, "revision": revision, "push": push, "trust_remote_code": trust_remote_code}
         tune_hub_model(model, data, overrides, **hub, **settings)
         return
-    if output or revision or push:
-        raise typer.BadParameter("--output, --revision and --push are for a model on the Hub; this is a folder.")
     tune_model(model, data, overrides, **settings)

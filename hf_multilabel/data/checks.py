@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hf_multilabel.data.columns import TextColumns
 from hf_multilabel.data.findings import Findings, shown
 from hf_multilabel.data.rows import Rows
-from hf_multilabel.errors import Finding
+from hf_multilabel.errors import Finding, InputError
 
 EXAMPLES = 5
 DIGEST = 16
@@ -121,6 +122,29 @@ def _first_rows(rows: Rows) -> dict[int, int]:
     by_label = rows.labels.tocoo()
     labels, first = np.unique(by_label.col, return_index=True)
     return dict(zip(labels.tolist(), by_label.row[first].tolist(), strict=True))
+
+
+def leave_out_textless(splits: Mapping[str, Rows], columns: TextColumns) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """Leave out the rows that have no text.
+
+    Returns:
+        The other rows, and by split the `count` of those without text and `examples` of where they stand; only splits
+        that have such.
+
+    Raises:
+        InputError: If nothing is left of a split.
+    """
+    kept: dict[str, Rows] = {}
+    counts: dict[str, Any] = {}
+    for split, rows in splits.items():
+        without = columns.lacking(rows.text)
+        if len(without) == len(rows):
+            what = f"expected texts in {split}, found {_rows(len(rows))} without"
+            raise InputError(Finding("D102", rows.files[0], what, "set data.text to the column of the text"))
+        kept[split] = rows.take(np.setdiff1d(np.arange(len(rows)), without)) if len(without) else rows
+        if len(without):
+            counts[split] = {"count": len(without), "examples": [rows.where(row) for row in without[:EXAMPLES]]}
+    return kept, counts
 
 
 def leave_out_unknown(splits: Mapping[str, Rows]) -> tuple[dict[str, Rows], dict[str, Any]]:

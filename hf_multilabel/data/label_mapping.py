@@ -106,7 +106,7 @@ def natural_key(name: str) -> tuple[int, str]:
 
 
 def map_labels(
-    splits: Mapping[str, Rows], vocabulary: Vocabulary, space: LabelSpace, findings: Findings
+    splits: Mapping[str, Rows], vocabulary: Vocabulary, space: LabelSpace, findings: Findings, known: bool = False
 ) -> dict[str, Rows]:
     """The same rows with labels as ids of the label space, sorted.
 
@@ -116,6 +116,7 @@ def map_labels(
         space: The labels there may be.
         findings: Receives each name that is not in the space, with its first row and the nearest name; and each label
             that a row both has and does not know.
+        known: The label space is that of a finished model.
     """
     target = np.array([space.id_of.get(name, -1) for name in vocabulary.names], dtype=np.int64)
     matrices = [matrix for rows in splits.values() for matrix in (rows.labels, rows.unknown) if matrix is not None]
@@ -123,7 +124,7 @@ def map_labels(
     for position, number in enumerate(np.flatnonzero(target < 0)):
         # several unknown names may stand in one cell, so no sorting out by place
         name, where = vocabulary.names[number], vocabulary.places[number]
-        findings.append(space.unknown(name, where, int(held[number]), suggest=position < SHOWN))
+        findings.append(space.unknown(name, where, int(held[number]), position < SHOWN, known))
     return {split: _map_rows(rows, target, space, findings) for split, rows in splits.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from hf_multilabel.data.findings import Findings, shown
 from hf_multilabel.data.lines import read_lines
-from hf_multilabel.errors import SHOWN, Finding, InputError, nearest, raise_findings
+from hf_multilabel.errors import SHOWN, Finding, InputError, raise_findings
 from hf_multilabel.remote_code.decision_multilabel import hash_labels
 
 # Comparing a name with all others takes about 5 microseconds each: above this, only similar ones are looked at.
@@ -114,12 +115,25 @@ class LabelSpace:
             raise ValueError(f"ids: expected 0 to {len(self) - 1}, found {wrong}. Use the ids of this label space.")
         return [self.names[number] for number in found]
 
-    def unknown(self, name: object, where: str, rows: int | None = None, suggest: bool = True) -> Finding:
-        """The finding about a name that is not in the label space, with the nearest one on request (slow)."""
-        close = nearest_label(str(name), self.names) if suggest else None
+    def unknown(
+        self, name: object, where: str, rows: int | None = None, suggest: bool = True, known: bool = False
+    ) -> Finding:
+        """The finding about a name that is not in the label space.
+
+        Args:
+            name: As the data have it.
+            where: Its place.
+            rows: That have it.
+            suggest: Whether to look for names near it (slow).
+            known: The labels are those of a finished model, and none can be added.
+        """
+        close = nearest_labels(str(name), self.names) if suggest else []
         what = f"expected one of the {len(self)} labels, found {shown(name)}"
         what += f" in {rows} row{'s'[: rows != 1]}" if rows else ""
-        fix = f"did you mean {close!r}?" if close else "correct it, or add it to the declared labels"
+        fix = f"did you mean {either(close)}?" if close else "correct it, or add it to the declared labels"
+        if known:
+            correct = f"{fix} correct it" if close else f"write one of the model's labels, such as {either(self.names)}"
+            fix = f"{correct}, or map names to labels: add data.label_names=FILE.json to the command"
         return Finding("L103", where, what, fix)
 
 
@@ -144,12 +158,24 @@ def name_problem(name: Any) -> tuple[str, str] | None:
     return None
 
 
-def nearest_label(name: str, names: Sequence[str]) -> str | None:
-    """The label that was most likely meant, or None; bounded work for any number of labels."""
+def nearest_labels(name: str, names: Sequence[str]) -> list[str]:
+    """Labels that may have been meant, the likeliest first, at most three; bounded work for any number of labels."""
     wanted = fold(name)
     if len(names) > NEAREST_AMONG:
         names = [other for other in names if abs(len(other) - len(name)) < 3 and fold(other)[:2] == wanted[:2]]
-    return next((other for other in names if fold(other) == wanted), None) or nearest(name, names[:NEAREST_AMONG])
+    same = [other for other in names if fold(other) == wanted]
+    return same or difflib.get_close_matches(name, names[:NEAREST_AMONG], n=3, cutoff=0.6)
+
+
+def either(names: Sequence[str]) -> str:
+    """The first three names as alternatives.
+
+    Example:
+        >>> either(["a", "b", "c", "d"])
+        "'a', 'b' or 'c'"
+    """
+    *some, last = [repr(name) for name in names[:3]]
+    return f"{', '.join(some)} or {last}" if some else last
 
 
 def fold(name: str) -> str:

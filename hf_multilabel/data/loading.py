@@ -18,6 +18,7 @@ from hf_multilabel.data.checks import (
     count_labels,
     find_duplicates,
     find_unseen,
+    leave_out_textless,
     leave_out_unknown,
     round_evaluation,
     text_digests,
@@ -98,6 +99,7 @@ def load_data(
     split_seed: int = 0,
     duplicates: Literal["error", "warn"] = "error",
     unseen_labels: Literal["error", "keep"] = "error",
+    textless: Literal["error", "leave_out"] = "error",
     max_rows: Mapping[str, int] | int | None = None,
     known_labels: LabelSpace | None = None,
     revision: str | None = None,
@@ -130,6 +132,7 @@ def load_data(
         split_seed: Seed of the splits made here, and of the choice of `max_rows`.
         duplicates: Texts or ids shared between splits: stop, or warn.
         unseen_labels: Labels that only occur outside training: stop, or keep them.
+        textless: Rows without text: stop, or leave them out and count them.
         max_rows: At most so many rows of every split, or of those named; chosen by chance, after all checks.
         known_labels: Those of a finished model: labels go by name into this space, and other names are findings. A
             single file is the test split then.
@@ -151,9 +154,10 @@ def load_data(
         (['id', 'text', 'labels'], 8)
     """
     opened = _open(source, splits, revision, config, known_labels)
-    columns = TextColumns(as_tuple(text), text_separator, strip_html, id)
+    columns = TextColumns(as_tuple(text), text_separator, strip_html, id, textless == "leave_out")
     request = LabelRequest(labels, label_format, label_delimiter, unknown=unknown_labels, soft=soft_labels)
     rows, space = _read(opened, columns, request, label_names, known_labels, str(source))
+    rows, left_out = _drop_textless(rows, columns, textless)
     rows, corrected = _correct(rows, space, corrections)
     rows, statistics = _complete(rows, {"validation": validation_size, "test": test_size}, split_seed)
     rows, settled = _settle(rows, unknown_labels is not None, soft_labels)
@@ -162,7 +166,7 @@ def load_data(
     rows, chosen = _choose(rows, max_rows, split_seed)
     if known_labels is None:
         space = replace(space, counts=tuple(rows["train"].labels.getnnz(axis=0).tolist()))
-    return _finish(rows, space, statistics | corrected | settled | checked | chosen)
+    return _finish(rows, space, statistics | left_out | corrected | settled | checked | chosen)
 
 
 def _open(
@@ -181,6 +185,16 @@ def _open(
         findings.add("D104", f"{source}:train", f"expected a train split, found {found}", "name it in data.splits")
     raise_findings(findings)
     return opened
+
+
+def _drop_textless(
+    rows: dict[str, Rows], columns: TextColumns, textless: str
+) -> tuple[dict[str, Rows], dict[str, Any]]:
+    """The rows that have a text, and which have none; where these are an error, reading has ended before."""
+    if textless != "leave_out":
+        return rows, {}
+    rows, counts = leave_out_textless(rows, columns)
+    return rows, {"rows_without_text": counts}
 
 
 def _correct(
@@ -250,7 +264,7 @@ def _read(
         space = LabelSpace.from_names(declared.names, where=declared.where)
     else:
         space = collect_space(vocabulary, not isinstance(request.columns, str), f"{source}:labels")
-    mapped = map_labels(read, vocabulary, space, findings)
+    mapped = map_labels(read, vocabulary, space, findings, known is not None)
     raise_findings(findings)
     return mapped, space
 

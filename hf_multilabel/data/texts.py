@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hf_multilabel.data.columns import TextColumns, as_tuple
@@ -10,7 +11,10 @@ from hf_multilabel.data.findings import Findings
 from hf_multilabel.data.formats import open_lines, open_table, suffix_of
 from hf_multilabel.data.lines import STDIN
 from hf_multilabel.data.tables import Table
-from hf_multilabel.errors import InputError, raise_findings
+from hf_multilabel.errors import Finding, InputError, raise_findings
+
+# How `hf-multilabel predict` names the columns.
+OPTIONS = ("give --text COLUMN,", "give --id COLUMN,")
 
 
 def read_texts(
@@ -20,6 +24,7 @@ def read_texts(
     text_separator: str = " ",
     strip_html: bool = False,
     id: str | None = None,
+    lacking: Callable[[str], object] | None = None,
 ) -> Iterator[dict[str, str]]:
     """Check a file of texts, then stream it.
 
@@ -29,6 +34,8 @@ def read_texts(
         text_separator: Stands between joined columns.
         strip_html: Replace markup by the text a reader sees.
         id: The column that names a row; None: its number from 1.
+        lacking: Called with the place of each row without text, which is then returned with a text of no more than
+            blanks; None refuses such rows.
 
     Returns:
         One `{"id", "text"}` a row.
@@ -39,41 +46,52 @@ def read_texts(
 
     Cost: Constant memory; a file is read twice, which is little beside a model's work.
     """
-    columns = TextColumns(as_tuple(text), text_separator, strip_html, id)
+    columns = TextColumns(as_tuple(text), text_separator, strip_html, id, lacking is not None, OPTIONS)
+    lines = replace(columns, text=("text",), id=None)
     if str(path) == STDIN:
-        return _stream(open_lines(STDIN), TextColumns(("text",)))
+        return _stream(open_lines(STDIN), lines, lacking)
     findings = Findings()
     if suffix_of(path) == ".txt" and Path(path).is_file():
-        table, columns = open_lines(path), TextColumns(("text",), strip_html=strip_html)
+        table, columns = open_lines(path), lines
     else:
         found = open_table(path, findings)
         if found is None:
             raise InputError(findings)
         table = found
     _check(table, columns)
-    return _stream(table, columns)
+    return _stream(table, columns, lacking)
 
 
 def _check(table: Table, columns: TextColumns) -> None:
     findings = Findings()
-    count = 0
+    count = blank = 0
     if columns.check(table, findings):
         for batch in table.read(columns.names, findings):
-            columns.read(batch, findings)
+            blank += len(columns.lacking(columns.read(batch, findings)))
             columns.read_ids(batch, "", 1, findings)
             count += len(batch)
-        if not count and not findings:
-            findings.add("D102", table.file, "expected texts, found none", "check how the file was written")
+        if not findings and blank == count:
+            findings.append(_no_texts(table, count))
     raise_findings(findings)
 
 
-def _stream(table: Table, columns: TextColumns) -> Iterator[dict[str, str]]:
-    count = 0
+def _no_texts(table: Table, rows: int) -> Finding:
+    found = f"{rows} row{'s'[: rows != 1]} without" if rows else "none"
+    return Finding("D102", table.file, f"expected texts, found {found}", "check how the file was written")
+
+
+def _stream(table: Table, columns: TextColumns, lacking: Callable[[str], object] | None) -> Iterator[dict[str, str]]:
+    count = blank = 0
     findings = Findings()
     for batch in table.read(columns.names, findings):
-        texts = columns.read(batch, findings).to_pylist()
+        texts = columns.read(batch, findings)
         ids = columns.read_ids(batch, "", count + 1, findings).to_pylist()
         raise_findings(findings)
-        yield from ({"id": name, "text": value} for name, value in zip(ids, texts, strict=True))
+        for row in columns.lacking(texts) if lacking is not None else ():
+            lacking(batch.where(row, "+".join(columns.text)))
+            blank += 1
+        yield from ({"id": name, "text": value} for name, value in zip(ids, texts.to_pylist(), strict=True))
         count += len(batch)
+    if not findings and blank == count:
+        findings.append(_no_texts(table, count))
     raise_findings(findings)

@@ -20,7 +20,8 @@ from hf_multilabel.console import note
 from hf_multilabel.data.corrections import check_name
 from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.data.profile import DataProfile, profile_data
-from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.data.profile.label_errors import LEAST_ROWS
+from hf_multilabel.errors import Finding, InputError, raise_findings
 from hf_multilabel.inspection.measuring import count_tokens, estimate_run, find_backbone
 from hf_multilabel.inspection.outputs import check_output, write_output
 from hf_multilabel.inspection.recommending import write_recommendation
@@ -31,6 +32,8 @@ from hf_multilabel.recipe import load_recipe
 
 # What the backbones that recipes name read at most, where theirs could not be asked.
 USUAL_POSITIONS, USUAL_HIDDEN = 512, 384
+# The code of findings about rows too few for a validation or a test split.
+TOO_FEW = "D118"
 
 
 def inspect_data(
@@ -65,7 +68,7 @@ def inspect_data(
     asked = ask(argument, overrides)
     for guess in asked.guessed:
         note(f"guessed {guess}")
-    data = load_leniently(asked)
+    data, too_few = load_leniently(asked)
     backbone = find_backbone(asked.recipe, data)
     profile = measure_data(asked, data, backbone, near)
     if label_errors is not None:
@@ -73,6 +76,9 @@ def inspect_data(
     console = Console(highlight=False)
     for table in profile_tables(profile, shown):
         console.print(table)
+    say_limits(profile, too_few)
+    if recipe is not None:
+        raise_findings(too_few)  # no recipe could train on them
     if output is not None:
         write_output(output, profile)
         note(f"written: {output}")
@@ -98,16 +104,40 @@ def measure_data(asked: Asked, data: MultiLabelData, backbone: Backbone | None, 
     return replace(profile, memory=estimate_run(asked.recipe, backbone, data, profile.lengths))
 
 
-def load_leniently(asked: Asked) -> MultiLabelData:
-    """The data with what training would refuse: it is counted and shown."""
+def load_leniently(asked: Asked) -> tuple[MultiLabelData, Sequence[Finding]]:
+    """The data with what training would refuse: it is counted and shown.
+
+    Returns:
+        The data, and what is said of rows too few for splits of their own: all are training rows then.
+    """
+    lenient = {"duplicates": "warn", "unseen_labels": "keep", "textless": "leave_out"}
+    arguments = asked.recipe.data.load_arguments() | lenient
     loading = logging.getLogger("hf_multilabel.data.loading")
     level = loading.level
     loading.setLevel(logging.ERROR)  # the tables say it
     try:
-        arguments = asked.recipe.data.load_arguments() | {"duplicates": "warn", "unseen_labels": "keep"}
-        return load_data(**arguments)
+        return load_data(**arguments), ()
+    except InputError as error:
+        if {finding.code for finding in error.findings} != {TOO_FEW}:
+            raise
+        return load_data(**arguments | {"validation_size": 0, "test_size": 0}), error.findings
     finally:
         loading.setLevel(level)
+
+
+def say_limits(profile: DataProfile, too_few: Sequence[Finding]) -> None:
+    """Say in words what training refuses, and what these rows are too few for."""
+    rows = sum(facts.rows for facts in profile.splits.values())
+    if profile.textless:
+        count = sum(found["count"] for found in profile.textless.values())
+        note(f"rows without text, left out: {count:,}; training refuses them: fill them in or remove them")
+    if too_few:
+        note(
+            f"too few rows ({rows:,}) for a validation and a test split, so all are shown as training rows; training, "
+            "and so a recommended recipe, needs more rows, or validation and test files of their own"
+        )
+    if profile.errors is not None and not profile.errors.labels:
+        note(f"no label was judged: each needs {LEAST_ROWS} rows that have it and {LEAST_ROWS} that have not")
 
 
 def recommend_recipe(

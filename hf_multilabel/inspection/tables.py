@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,9 @@ def findings_table(profile: DataProfile) -> Table:
     table.add_column("what")
     table.add_column("count", justify="right")
     table.add_column("for instance", overflow="fold")
+    for split, found in profile.textless.items():
+        places = ", ".join(Path(place).name for place in found["examples"][:2])
+        table.add_row(f"rows without text in {split}", f"{found['count']:,}", escape(places))
     _add_repeated(table, profile)
     _add_near(table, profile)
     for split, facts in profile.splits.items():

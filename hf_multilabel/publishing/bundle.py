@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from hf_multilabel.errors import EnvironmentFault, Finding, InputError
+from hf_multilabel.errors import EnvironmentFault, Finding
 from hf_multilabel.publishing.card_sections import generated_parts, record_parts, update_record
 from hf_multilabel.remote_code.decision_multilabel import hash_labels
+from hf_multilabel.request import MANIFEST, check_run
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-MANIFEST = "manifest.json"
 CARD = "README.md"
 RECIPE = "recipe.yaml"
 FORMAT = 1
@@ -208,9 +208,7 @@ def verify_bundle(folder: str | Path) -> dict[str, Any]:
     Cost: Reads every listed file once.
     """
     folder = Path(folder)
-    if not (folder / MANIFEST).is_file():
-        found = "no manifest.json" if folder.is_dir() else "no such folder"
-        raise InputError(Finding("P101", str(folder), f"expected a finished model, found {found}", "train it first"))
+    check_run(folder)
     try:
         manifest = read_manifest(folder)
         wrong = [name for name, expected in manifest["files"].items() if not _matches(folder, name, expected)]

@@ -21,6 +21,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.remote_code.calibration_multilabel import calibrate
+from hf_multilabel.remote_code.configuration_multilabel import MultiLabelConfig
 from hf_multilabel.remote_code.heads_base_multilabel import ACTIVATIONS
 from hf_multilabel.remote_code.heads_label_embedding_multilabel import LabelEmbeddingHead
 from hf_multilabel.remote_code.heads_linear_multilabel import LinearHead, MLPHead
@@ -28,6 +29,8 @@ from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceC
 
 # tanh(e x) / e differs from x by (e x)^2 / 3 of it: 3e-9 at x = 100, below the 6e-8 of float32.
 SMALL = 2.0**-20
+# How many layers a configuration has, which its head does not ask.
+LAYERS = ("num_hidden_layers", "num_hidden_groups", "inner_group_num")
 # f(x) - f(-x) = x for each of them: f(x) = x s(x) with s(x) + s(-x) = 1.
 ODD_PARTS = ("relu", "gelu", "silu", "swish")
 
@@ -116,6 +119,29 @@ def build_plain(model: MultiLabelForSequenceClassification, where: str) -> PreTr
         for target, value in zip((dense.weight, dense.bias, output.weight, output.bias), folded, strict=True):
             target.copy_(value)
     return plain
+
+
+def can_be_plain(config: MultiLabelConfig) -> bool:
+    """Whether `build_plain` has a stock class for models of a configuration: it is asked, without any weights.
+
+    Args:
+        config: Anybody's: as many layers as it wants are not made.
+
+    Example:
+        >>> from transformers import BertConfig
+        >>> [can_be_plain(MultiLabelConfig(BertConfig(), pooling=pooling)) for pooling in ("cls", "mean")]
+        [True, False]
+    """
+    config = copy.deepcopy(config)
+    for count in LAYERS:
+        if hasattr(config.backbone_config, count):
+            setattr(config.backbone_config, count, 1)
+    try:
+        with torch.device("meta"):
+            build_plain(MultiLabelForSequenceClassification(config).eval(), "")
+    except InputError:
+        return False
+    return True
 
 
 def stock_thresholds(decision: dict[str, Any], num_labels: int) -> list[float]:

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +17,19 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from hf_multilabel.assets import recipes_folder
-from hf_multilabel.errors import Finding, InputError, nearest, raise_findings
+from hf_multilabel.errors import Finding, InputError, raise_findings
 from hf_multilabel.recipe.contracts import contract_findings
 from hf_multilabel.recipe.data import DataSection
 from hf_multilabel.recipe.fields import Section
 from hf_multilabel.recipe.json_schema import RecipeFile, schema
 from hf_multilabel.recipe.loss import LossSection
 from hf_multilabel.recipe.model import ModelSection
+from hf_multilabel.recipe.opening import open_recipe
 from hf_multilabel.recipe.overrides import apply_override
 from hf_multilabel.recipe.paths import PathProblem, resolve_backbone, resolve_file, resolve_output, resolve_source
 from hf_multilabel.recipe.peft import PeftSection
-from hf_multilabel.recipe.reading import Document, Keys, read_file, reads_as_text
-from hf_multilabel.recipe.secrets import find_secrets, mask, show
+from hf_multilabel.recipe.reading import Document, Keys, reads_as_text
+from hf_multilabel.recipe.secrets import find_secrets, mask
 from hf_multilabel.recipe.sections import DecisionSection, EvaluationSection, HubSection, ReportSection
 
 # Lists whose items are label names: whatever looks like a number, a date or yes/no must be quoted.
@@ -126,11 +126,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         >>> load_recipe("quickstart", ["training.num_train_epochs=1"]).training["num_train_epochs"]
         1.0
     """
-    file = find_recipe(path)
-    document = read_file(file, str(path) if Path(path) == file else str(file))
-    if not isinstance(document.values, dict):
-        what = "expected sections such as data: and model:, found none of them"
-        raise InputError([*document.findings, Finding("R102", document.where(()), what, "write the sections")])
+    file, document = open_recipe(path)
     # `training:` with every line below it commented out means the defaults
     document.values = {name: {} if section is None else section for name, section in document.values.items()}
     for override in overrides:
@@ -144,25 +140,6 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise InputError(_in_order(document, findings)) from None
     raise_findings(_in_order(document, findings))
     return _build(checked, file, written, absolute)
-
-
-def find_recipe(path: str | Path) -> Path:
-    """A recipe's file: the path itself, with `.yaml` added, or one of the shipped recipes by its name.
-
-    Raises:
-        InputError: If there is none.
-    """
-    named = Path(path)
-    tried = [named, named.with_name(f"{named.name}.yaml")] if named.name else [named]
-    if named.name and named.parent in (Path(), Path("recipes")):
-        tried += [recipes_folder() / file.name for file in tried]
-    for file in tried:
-        if os.path.isfile(file):
-            return file
-    shipped = sorted(file.stem for file in recipes_folder().glob("*.yaml"))
-    near = nearest(named.stem, shipped)
-    fix = f"write {near}" if near else f"give a path, or one of {', '.join(shipped)}"
-    raise InputError(Finding("R001", show(str(path)), "expected a recipe, found no such file", fix))
 
 
 def _resolve_paths(document: Document, file: Path) -> tuple[dict[Keys, str], dict[Keys, str], dict[Keys, Finding]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hf_multilabel.errors import Finding, InputError
@@ -59,10 +59,8 @@ def check_installed(*packages: str) -> None:
         InputError: Naming the first that is not installed.
     """
     for package in packages:
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise need_extra(package, "report") from error
+        if find_spec(package) is None:
+            raise need_extra(package, "report")
 
 
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hf_multilabel.assets import recipes_folder
 from hf_multilabel.errors import Finding, InputError, nearest, raise_findings
 from hf_multilabel.evaluation.metrics import metric_calls
 from hf_multilabel.recipe import Recipe, load_recipe
@@ -22,6 +21,7 @@ from hf_multilabel.recipe.paths import PathProblem, resolve_output
 from hf_multilabel.recipe.reading import Document, Keys, read_file
 from hf_multilabel.recipe.secrets import show
 from hf_multilabel.studies.cells import Cell, grid_cells, is_group, written
+from hf_multilabel.studies.files import find_study
 from hf_multilabel.studies.search import draw_cell, range_problems
 from hf_multilabel.studies.sections import StudyFile
 
@@ -119,25 +119,6 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyPlan:
         [*document.findings, *_shape_findings(document, settings), *_key_findings(document, settings, typed)]
     )
     return _plan(file, document, settings, typed)
-
-
-def find_study(path: str | Path) -> Path:
-    """A study's file: the path itself, with `.yaml` added, or one of the shipped studies by its name.
-
-    Raises:
-        InputError: If there is none.
-    """
-    named, shipped = Path(path), recipes_folder() / "studies"
-    tried = [named, named.with_name(f"{named.name}.yaml")] if named.name else [named]
-    if named.name and named.parent in (Path(), Path("recipes/studies"), Path("studies")):
-        tried += [shipped / file.name for file in tried]
-    for file in tried:
-        if file.is_file():
-            return file
-    names = sorted(file.stem for file in shipped.glob("*.yaml"))
-    near = nearest(named.stem, names)
-    fix = f"write {near}" if near else f"give a path, or one of {', '.join(names)}"
-    raise InputError(Finding("R001", show(str(path)), "expected a study, found no such file", fix))
 
 
 def _override(document: Document, overrides: Sequence[str]) -> None:

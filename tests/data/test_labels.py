@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hf_multilabel.data.labels import LabelSpace, nearest_label, read_label_names
+from hf_multilabel.data.labels import LabelSpace, nearest_labels, read_label_names
 from hf_multilabel.errors import InputError
 from hf_multilabel.remote_code.decision_multilabel import hash_labels
 
@@ -81,8 +81,8 @@ def test_no_labels_at_all() -> None:
 
 def test_nearest_stays_quick_with_many_labels() -> None:
     names = [f"label number {i}" for i in range(200_000)]
-    assert nearest_label("LABEL number 77", names) == "label number 77"
-    assert nearest_label("lable number 77777", names) is None or nearest_label("label nunber 77", names)
+    assert nearest_labels("LABEL number 77", names) == ["label number 77"]
+    assert nearest_labels("lable number 77777", names) == [] or nearest_labels("label nunber 77", names)
 
 
 def test_names_from_a_text_file(write) -> None:

@@ -55,6 +55,20 @@ def test_a_line_is_returned_before_the_next_is_read(monkeypatch: pytest.MonkeyPa
     assert [row["text"] for row in found] == ["line 0", "line 1", "line 2"]
 
 
+def test_markup_of_standard_input_is_stripped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"<b>x</b> &amp; y\n")))
+    assert next(read_texts("-", strip_html=True))["text"] == "x & y"
+
+
+def test_rows_without_text_are_told_and_kept_where_that_is_asked(write) -> None:
+    path = write("a.jsonl", "".join(json.dumps({"text": t}) + "\n" for t in ["x", "", "y", None]))
+    places: list[str] = []
+    assert [row["text"] for row in read_texts(path, lacking=places.append)] == ["x", "", "y", ""]
+    assert places == [f"{path}:2:text", f"{path}:4:text"]
+    with pytest.raises(InputError, match=r"D109.*:2:text.*expected the key 'text' on every line"):
+        read_texts(write("b.jsonl", '{"text": "x"}\n{"txt": "y"}\n'), lacking=places.append)
+
+
 def test_all_findings_come_before_the_first_row(write) -> None:
     path = write("a.jsonl", "".join(json.dumps({"text": t}) + "\n" for t in ["x", "", "y", None]))
     with pytest.raises(InputError) as caught:

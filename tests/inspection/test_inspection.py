@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from hf_multilabel import cli
+from hf_multilabel.data.loading import load_data
 from hf_multilabel.errors import InputError
 from hf_multilabel.inspection import inspect_data
 from hf_multilabel.inspection.recommending import names_are_words, placed
@@ -99,6 +100,40 @@ def test_bad_input_ends_with_two(
     assert cli.call(["inspect", *arguments]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_few_rows_are_described_and_what_needs_more_is_said(
+    tmp_path: Path, tiny_backbone_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "few.csv"
+    file.write_text("text,tags\n" + "".join(f"about number {i % 3},a;b\n" for i in range(12)))
+    given = ["inspect", str(file), f"model.backbone={tiny_backbone_folder}", "--label-errors", str(tmp_path / "e.csv")]
+    assert cli.call(given) == 0
+    found = capsys.readouterr()
+    assert "Lengths in tokens" in found.out
+    assert "too few rows (12) for a validation and a test split" in found.err
+    assert "no label was judged: each needs 10 rows" in found.err
+    assert cli.call([*given, "--recipe", str(tmp_path / "few.yaml")]) == 2
+    found = capsys.readouterr()
+    assert "Lengths in tokens" in found.out
+    assert "error[D118]" in found.err
+    assert not (tmp_path / "few.yaml").exists()
+
+
+def test_rows_without_text_are_counted_and_the_others_described(
+    tmp_path: Path, tiny_backbone_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "holes.csv"
+    texts = ["" if i == 4 else "  " if i == 7 else f"about number {i}" for i in range(40)]
+    file.write_text("text,tags\n" + "".join(f"{text},a;b\n" for text in texts))
+    profile = inspect_data(str(file), [f"model.backbone={tiny_backbone_folder}"], near=False)
+    assert sum(facts.rows for facts in profile.splits.values()) == 38
+    assert profile.textless == {"train": {"count": 2, "examples": [f"{file}:6", f"{file}:9"]}}
+    found = capsys.readouterr()
+    assert "holes.csv:6, holes.csv:9" in found.out
+    assert "training refuses them" in found.err
+    with pytest.raises(InputError, match="D111.*holes.csv:6:text: expected text, found ''"):
+        load_data(file, labels="tags", label_delimiter=";")
 
 
 def test_the_files_are_there(inspected: tuple[Path, object]) -> None:

@@ -58,7 +58,10 @@ def test_the_command_writes_one_file_and_its_figures(
     output = tmp_path / "page.html"
     text = "We train <b>a transformer</b> & more."
     assert call(["report", str(folder), "--output", str(output), "--text", text]) == 0
-    assert capsys.readouterr().out.strip() == str(output)
+    found = capsys.readouterr()
+    assert found.out.strip() == str(output)
+    named = found.err.partition(f"{tmp_path / 'page_figures'}/: ")[2].splitlines()[0].split(", ")
+    assert set(named) == {path.name for path in (tmp_path / "page_figures").iterdir()}
     html = output.read_text(encoding="utf-8")
     for anchor in ("results", "decision", "training", "labels", "errors", "looks", "collapse", "recipe"):
         assert f'<section id="{anchor}">' in html

@@ -163,6 +163,14 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
     assert list(tmp_path.rglob("*")) == [tmp_path / "empty"]
 
 
+def test_a_folder_is_written_without_serving_it(tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.call(["space", str(tiny.folder), "--output", str(tmp_path / "demo")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "demo")
+    assert json.loads((tmp_path / "demo" / "space.json").read_text())["model"] == str(tiny.folder.resolve())
+    assert cli.call(["space", str(tiny.folder), "--output", str(tmp_path / "x"), "--push", "user/demo"]) == 2
+    assert "--output FOLDER alone" in capsys.readouterr().err
+
+
 def test_a_taken_port_is_named_before_the_model_loads(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

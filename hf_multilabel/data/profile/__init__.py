@@ -61,6 +61,7 @@ def profile_data(
         shift=compare_splits(matrices, names),
         unseen=data.statistics.get("unseen_labels", {}),
         corrections=data.statistics.get("corrections", {}),
+        textless=data.statistics.get("rows_without_text", {}),
     )
 
 

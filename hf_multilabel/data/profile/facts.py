@@ -257,6 +257,7 @@ class DataProfile:
         memory: Of a run of the recipe; None where the backbone could not be read.
         errors: Suspected label errors; None if they were not searched for.
         corrections: What `data.corrections` changed; empty without such a file.
+        textless: Split to `count` and `examples` of rows without text, which were left out.
     """
 
     source: str
@@ -275,6 +276,7 @@ class DataProfile:
     memory: MemoryEstimate | None = None
     errors: SuspectedErrors | None = None
     corrections: dict[str, Any] = field(default_factory=dict)
+    textless: dict[str, Any] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Nested dictionaries and lists, as JSON takes them."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from hf_multilabel.publishing.doctor.card import CARD
 from hf_multilabel.publishing.doctor.onnx import Graph, graphs
 from hf_multilabel.publishing.doctor.subject import CONFIG, MALFORMED, MULTI_LABEL, Subject, is_weight_pickle
+from hf_multilabel.publishing.plain import can_be_plain
+from hf_multilabel.remote_code.configuration_multilabel import MultiLabelConfig
 
 VERDICTS = ("right", "scores", "wrong", "refused", "unknown")
 MERGE = "merge it first: model.merge_and_unload()"
@@ -159,7 +161,11 @@ def transformers_js(subject: Subject) -> Answer:
         return "refused", f"no {missing[0]}", "save the fast tokenizer beside it"
     if subject.model_type not in JS_TYPES:
         said = f"its text-classification knows no model_type {subject.model_type!r}"
-        return "refused", said, "use onnxruntime-web with tokenizer.json, or export plain before onnx"
+        return (
+            "refused",
+            said,
+            f"use onnxruntime-web with tokenizer.json{_plain(subject, ', or export plain before onnx')}",
+        )
     if not any(isinstance(graph, str) or "logits" in graph.outputs for graph in graphs(subject).values()):
         return "refused", "no output called logits", _export(subject)
     verdict, said, advice = _by_problem_type(subject)
@@ -196,7 +202,7 @@ def widget(subject: Subject) -> Answer:
         return "refused", "no whole model for transformers", MERGE if subject.is_adapter else "publish safetensors"
     if subject.config.get("auto_map"):
         said = "nothing: it runs no code that comes with a model"
-        return "refused", said, "write a Space (hf-multilabel space), or export plain"
+        return "refused", said, f"write a Space (hf-multilabel space){_plain(subject)}"
     if subject.has(CARD) and b"\ninference: false" in subject.files.read(CARD, 1 << 16):
         return "refused", "nothing: the card says inference: false", "remove that line"
     verdict, said, advice = _by_problem_type(subject)
@@ -230,8 +236,18 @@ def _cut(subject: Subject, calibrated: bool = False) -> str:
 
 def _export(subject: Subject) -> str:
     if subject.is_ours:
-        return "hf-multilabel export onnx, or export plain where the head is linear"
+        return f"hf-multilabel export onnx{_plain(subject)}"
     return MERGE if subject.is_adapter else "export it with optimum-cli export onnx"
+
+
+def _plain(subject: Subject, advice: str = ", or export plain") -> str:
+    """The advice to export a stock class, where that works."""
+    if not subject.is_ours:
+        return ""
+    try:
+        return advice if can_be_plain(MultiLabelConfig.from_dict(subject.config)) else ""
+    except Exception:  # anybody's values reach the classes of transformers here
+        return ""
 
 
 def _has_weights(subject: Subject) -> bool:

@@ -44,13 +44,14 @@ def print_diagnosis(diagnosis: Diagnosis, show_ok: bool = False) -> None:
 
 
 def consumer_table(diagnosis: Diagnosis) -> Table:
-    """A line a consumer."""
-    table = Table(title="What each consumer returns", title_justify="left")
-    for name in ("consumer", "verdict", "returns", "what to do"):
-        table.add_column(name, no_wrap=name == "verdict", overflow="fold")
+    """A few lines a consumer: its name, what it returns, what to do; words stay whole at 80 columns."""
+    table = Table(title="What each consumer returns", title_justify="left", show_lines=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("consumer: what it returns, and what to do", overflow="fold")
     for outlook in diagnosis.outlooks:
-        verdict = f"[{STYLES[outlook.verdict]}]{outlook.verdict}[/]"
-        table.add_row(escape(outlook.consumer), verdict, escape(clean(outlook.returns)), escape(clean(outlook.advice)))
+        lines = [f"[bold]{escape(outlook.consumer)}[/]", escape(clean(outlook.returns))]
+        lines += [f"[cyan]to do:[/] {escape(clean(outlook.advice))}"] if outlook.advice else []
+        table.add_row(f"[{STYLES[outlook.verdict]}]{outlook.verdict}[/]", "\n".join(lines))
     return table
 
 

@@ -127,8 +127,29 @@ def test_ours_elsewhere(finished: Path) -> None:
     assert found["text-embeddings-inference"].returns == "no max_position_embeddings in config.json"
     for consumer in ("text-embeddings-inference", "vLLM classify", "transformers.js", "Hub widget, HF Inference"):
         assert found[consumer].verdict == "refused"
-        assert "export" in found[consumer].advice
+        assert "export onnx" in found[consumer].advice or consumer == "Hub widget, HF Inference"
+        assert "export plain" not in found[consumer].advice  # mean pooling: the exporter would refuse
+    assert found["Hub widget, HF Inference"].advice == "write a Space (hf-multilabel space)"
     assert {entry.verdict for entry in found.values()} <= set(VERDICTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "plain"),
+    [
+        ({"pooling": "cls", "head": "linear", "head_kwargs": {}}, True),
+        ({"pooling": "cls", "head": "label_attention", "head_kwargs": {}}, False),
+        # gelu where BERT's class has tanh
+        ({"pooling": "cls", "head": "mlp", "head_kwargs": {"activation": "gelu"}}, False),
+        ({"pooling": "cls", "head": "mlp", "head_kwargs": {"activation": "tanh"}}, True),
+    ],
+)
+def test_export_plain_is_advised_where_the_exporter_has_a_class(
+    finished: Path, copy: Callable[[Path], Path], changes: dict, plain: bool
+) -> None:
+    folder = copy(finished)
+    edit("config.json", **changes)(folder)
+    found = {entry.consumer: entry.advice for entry in examine(str(folder)).outlooks}
+    assert found["ONNX Runtime"] == "hf-multilabel export onnx" + ", or export plain" * plain
 
 
 def test_a_damaged_decision_stops_our_pipeline(finished: Path, copy: Callable[[Path], Path]) -> None:

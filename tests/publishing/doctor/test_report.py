@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,16 @@ def test_a_sound_folder(finished: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "ok[" not in said
     cli.call(["doctor", str(finished), "--all"])
     assert "ok[labels.ids] config.json:id2label: 5 labels" in capsys.readouterr().out
+
+
+def test_words_stay_whole_at_80_columns(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.call(["doctor", str(finished)])
+    words = set(re.split(r"[\s│]+", capsys.readouterr().out))
+    for outlook in examine(str(finished)).outlooks:
+        assert set(f"{outlook.consumer} {outlook.returns} {outlook.advice}".split()) <= words
 
 
 def test_errors_come_first_and_set_the_exit_code(
