@@ -4,11 +4,14 @@
     python benchmarks/inference.py --model runs/quickstart --texts 32 --rounds 1                        # does it run?
 
 All ways get the same token ids, sorted by length and padded in the same batches, and give label sets by the stored
-decision; reading and tokenizing are not timed. bf16 means that the backbone's weights and products are bfloat16 and the
-head's float32, as the model loads with `dtype=torch.bfloat16`. The graphs are those `hf-multilabel export onnx` writes.
+decision; reading and tokenizing are not timed. `--of` texts are sorted together, and evenly spread batches of them are
+timed, so that a short run pads no more than a long one. bf16 means that the backbone's weights and products are
+bfloat16 and the head's float32, as the model loads with `dtype=torch.bfloat16`. The graphs are those that
+`hf-multilabel export onnx` writes.
 
 Printed are texts a second, the ratio to torch fp32 (the median of the rounds' own ratios, with quartiles), how many
 label sets differ from its own, CPU flags and versions. Rounds are interleaved: one pass of each way, then the next.
+On a machine with other work, `--threads 1 --clock cpu` times the process and not the machine.
 """
 
 from __future__ import annotations
@@ -33,10 +36,12 @@ from hf_multilabel.data.batching import beginning
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.publishing.onnx import build_graph
+from hf_multilabel.publishing.onnx_attention import fuse_attention
 from hf_multilabel.publishing.onnx_folder import longest_text, model_inputs
 from hf_multilabel.publishing.onnx_int8 import quantize
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 TARGETS = {"onnx int8": 3.3, "torch bf16": 2.2}
 Batch = dict[str, np.ndarray]
 # The label sets of a batch, bool (N, L).
@@ -44,16 +49,21 @@ Way = Callable[[Batch], np.ndarray]
 
 
 def read_batches(finished: FinishedModel, options: argparse.Namespace) -> list[Batch]:
-    """Evenly spread texts, tokenized, longest first, in padded batches."""
+    """Evenly spread texts, tokenized, longest first, in padded batches; evenly spread ones of them."""
     source = options.data or str(recipes_folder() / "data" / "quickstart" / "test.jsonl")
     texts = [row["text"] for row in read_texts(source, text=options.text)]
-    chosen = np.unique(np.linspace(0, len(texts) - 1, min(options.texts, len(texts))).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(texts) - 1, min(options.of, len(texts))).round().astype(int))
     limit = options.tokens or finished.tokenizer.model_max_length
     rows = finished.tokenizer([beginning(texts[row], 100 * limit) for row in chosen], truncation=True, max_length=limit)
     ids = sorted(rows["input_ids"], key=len, reverse=True)
+    parts, start = [], 0
+    while start < len(ids):
+        room = min(options.batch, max(1, options.batch_tokens // len(ids[start])))
+        parts.append(ids[start : start + room])
+        start += room
+    every = min(len(parts), max(1, round(len(ids) / options.texts)))
     batches = []
-    for start in range(0, len(ids), options.batch):
-        part = ids[start : start + options.batch]
+    for part in parts[every // 2 :: every]:
         padded = np.full((len(part), len(part[0])), finished.tokenizer.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(padded)
         for row, found in enumerate(part):
@@ -92,25 +102,28 @@ def build_ways(finished: FinishedModel, options: argparse.Namespace) -> dict[str
     length = longest_text(finished.tokenizer, finished.model.max_tokens())
     inputs = model_inputs(finished.tokenizer)
     graph, backbone = build_graph(finished.model, length, inputs, finished.name)
+    fast = fuse_attention(finished.model, length, graph, finished.name) or (graph, backbone)
     return {
         "torch fp32": torch_way(finished, torch.float32, options.attention),
         "torch bf16": torch_way(finished, torch.bfloat16, options.attention),
         "onnx fp32": onnx_way(graph, options.threads),
-        "onnx int8": onnx_way(quantize(graph, backbone, finished.name), options.threads),
+        "onnx int8": onnx_way(quantize(*fast, finished.name), options.threads),
     }
 
 
-def measure(ways: dict[str, Way], batches: list[Batch], rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+def measure(
+    ways: dict[str, Way], batches: list[Batch], rounds: int, clock: Callable[[], float]
+) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Seconds of each round, and texts with other label sets than torch fp32's; one pass before warms every way up."""
     sets = {name: np.concatenate([way(batch) for batch in batches]) for name, way in ways.items()}
     differing = {name: int((found != sets["torch fp32"]).any(axis=1).sum()) for name, found in sets.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in tqdm(range(rounds), desc="rounds"):
         for name, way in ways.items():
-            start = time.perf_counter()
+            start = clock()
             for batch in batches:
                 way(batch)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds, differing
 
 
@@ -143,13 +156,16 @@ def main() -> None:
     parser.add_argument("--text", default="text", help="its column")
     parser.add_argument("--attention", default="sdpa", choices=("sdpa", "eager"), help="of both torch ways")
     parser.add_argument("--tokens", type=int, help="most tokens of a text; those the model was trained on if none")
+    parser.add_argument("--of", type=int, default=4096, help="texts that are sorted together")
+    parser.add_argument("--batch-tokens", type=int, default=10**6, help="most tokens of a batch, padding included")
+    parser.add_argument("--clock", default="wall", choices=tuple(CLOCKS), help="seconds of the clock or of the process")
     for name, default in (("texts", 256), ("batch", 32), ("threads", 2), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     finished = FinishedModel.load(options.model)
     batches = read_batches(finished, options)
-    seconds, differing = measure(build_ways(finished, options), batches, options.rounds)
+    seconds, differing = measure(build_ways(finished, options), batches, options.rounds, CLOCKS[options.clock])
     report(seconds, differing, batches)
 
 

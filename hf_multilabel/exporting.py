@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from hf_multilabel.console import note
 from hf_multilabel.errors import Finding, InputError
-from hf_multilabel.inference import Decide, FinishedModel, decide_by_length
+from hf_multilabel.inference import FinishedModel, decide_by_length
 from hf_multilabel.measurement import load_rows, reading_of
 from hf_multilabel.progress import Bar
 from hf_multilabel.publishing.new_folder import check_new_folder, new_folder
@@ -64,7 +64,7 @@ def export_onnx(
     finished = FinishedModel.load(model)
     folder = output or neighbour(model, "onnx")
     check_new_folder(folder, FACTS, overwrite)
-    graphs.check_exportable(finished.model, model)
+    graphs.check_exportable(finished.model, model, finished.tokenizer.padding_side)
     length = files.longest_text(finished.tokenizer, finished.model.max_tokens())
     tokenizer, inputs = (
         files.export_tokenizer(finished.tokenizer, length, model),
@@ -79,9 +79,11 @@ def export_onnx(
         _save(graph, staging / FULL, {**facts, "precision": "fp32"})
         checks = {FULL: _check_full(finished, staging / FULL, texts, batch_size)}
         if int8:
+            from hf_multilabel.publishing.onnx_attention import fuse_attention
             from hf_multilabel.publishing.onnx_int8 import quantize
 
-            _save(quantize(graph, backbone, model), staging / INT8, {**facts, "precision": "int8"})
+            fast = fuse_attention(finished.model, length, graph, model) or (graph, backbone)
+            _save(quantize(*fast, model), staging / INT8, {**facts, "precision": "int8"})
             checks[INT8] = _check_int8(finished, staging, texts, targets, batch_size)
         files.write_description(staging, {**facts, "precision": "fp32"}, checks)
     return folder
@@ -139,10 +141,12 @@ def held_out_rows(finished: FinishedModel, source: str | None, most: int) -> tup
     return [texts[row] for row in chosen], targets[chosen]
 
 
-def decide_texts(texts: Sequence[str], decide: Decide, count: int, batch_size: int, said: str) -> tuple[Any, Any]:
+def decide_texts(
+    texts: Sequence[str], model: FinishedModel | OnnxModel, count: int, batch_size: int, said: str
+) -> tuple[Any, Any]:
     """`decide_by_length` with a progress bar: probabilities and label sets, (N, L) each."""
     with Bar(said, len(texts), "texts") as bar:
-        return decide_by_length(texts, batch_size, count, decide, bar.update)
+        return decide_by_length(texts, batch_size, count, model.decide, model.lengths, bar.update)
 
 
 def _save(graph: Any, path: Path, facts: dict[str, Any]) -> None:
@@ -159,7 +163,7 @@ def _check_full(finished: FinishedModel, file: Path, texts: Sequence[str], batch
     from hf_multilabel.publishing.onnx_parity import Decided, check_same
 
     config = finished.model.config
-    expected = decide_texts(texts, finished.decide, config.num_labels, batch_size, "model")
+    expected = decide_texts(texts, finished, config.num_labels, batch_size, "model")
     found = _decide_exported(file, texts, batch_size)
     checked = check_same(file.name, config.label_names, config.decision, Decided(*expected), Decided(*found))
     note(
@@ -188,7 +192,7 @@ def _check_int8(
 
 def _decide_exported(file: Path, texts: Sequence[str], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     exported = OnnxModel.load(file, torch.get_num_threads())
-    return decide_texts(texts, exported.decide, len(exported.facts["labels"]), batch_size, file.stem)
+    return decide_texts(texts, exported, len(exported.facts["labels"]), batch_size, file.stem)
 
 
 def export_plain(

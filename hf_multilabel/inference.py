@@ -119,6 +119,8 @@ def one_line(error: Exception) -> str:
 
 # Texts to calibrated probabilities and label sets, (N, L) each.
 Decide = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
+# Texts to the number of tokens that are read of each.
+Lengths = Callable[[list[str]], Sequence[int]]
 
 
 def label_sets(
@@ -152,25 +154,38 @@ def label_sets(
 
 
 def decide_by_length(
-    texts: Sequence[str], batch_size: int, num_labels: int, decide: Decide, progress: Callable[[int], Any] | None = None
+    texts: Sequence[str],
+    batch_size: int,
+    num_labels: int,
+    decide: Decide,
+    lengths: Lengths,
+    progress: Callable[[int], Any] | None = None,
+    most_tokens: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decide texts in batches of about equal length, which pads little.
 
     Args:
         texts: N texts.
-        batch_size: Texts of one forward pass.
+        batch_size: Most texts of one forward pass.
         num_labels: L.
         decide: Of one batch.
+        lengths: Of some texts, in tokens: characters tell too little, batches by them are a fifth padding.
         progress: Called after each batch with its number of texts.
+        most_tokens: Of one forward pass, padding included, unless one text alone has more; None sets no limit.
 
     Returns:
         As `decide`, in the order of the texts.
+
+    Cost: Each text is tokenized twice.
     """
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    parts = [list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
+    sizes = [size for part in parts for size in lengths(part)]
+    order = sorted(range(len(texts)), key=lambda i: -sizes[i])
     probs = np.empty((len(texts), num_labels), dtype=np.float32)
     decided = np.empty(probs.shape, dtype=np.bool_)
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    while order:
+        room = batch_size if most_tokens is None else max(1, min(batch_size, most_tokens // max(1, sizes[order[0]])))
+        chosen, order = order[:room], order[room:]
         probs[chosen], decided[chosen] = decide([texts[i] for i in chosen])
         if progress is not None:
             progress(len(chosen))
@@ -282,9 +297,14 @@ class FinishedModel:
         limit, count = CHARACTERS_A_TOKEN[-1] * self.tokenizer.model_max_length, self.model.config.num_labels
 
         def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-            return decide_by_length([beginning(text, limit) for text in texts], batch_size, count, self.decide)
+            parts = [beginning(text, limit) for text in texts]
+            return decide_by_length(parts, batch_size, count, self.decide, self.lengths)
 
         return label_sets(rows, self.labels.names, decide, read_ahead)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens that are read of each text."""
+        return [len(ids) for ids in self.tokenizer(list(texts), truncation=True)["input_ids"]]
 
     def decide(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated probabilities and decided labels of one batch, (N, L) each."""

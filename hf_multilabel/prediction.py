@@ -22,7 +22,7 @@ from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import READ_AHEAD, FinishedModel, decide_by_length, label_sets
 from hf_multilabel.measurement import reading_of
 from hf_multilabel.progress import track
-from hf_multilabel.publishing.onnx_session import OnnxModel, is_export
+from hf_multilabel.publishing.onnx_session import MOST_TOKENS, OnnxModel, is_export
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
 from hf_multilabel.request import check_output
 
@@ -170,9 +170,10 @@ def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predicto
     def predict(
         rows: Iterable[Mapping[str, str]], batch_size: int, read_ahead: int = READ_AHEAD
     ) -> Iterator[dict[str, Any]]:
-        return label_sets(
-            rows, names, lambda texts: decide_by_length(texts, batch_size, len(names), decide), read_ahead
-        )
+        def by_length(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+            return decide_by_length(texts, batch_size, len(names), decide, exported.lengths, most_tokens=MOST_TOKENS)
+
+        return label_sets(rows, names, by_length, read_ahead)
 
     return Predictor(names, exported.facts["reading"], predict)
 

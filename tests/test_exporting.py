@@ -16,7 +16,7 @@ from hf_multilabel import cli, default_decision, hash_labels
 from hf_multilabel.assets import recipes_folder
 from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.publishing import onnx as graphs
-from hf_multilabel.publishing import onnx_parity, plain_folder
+from hf_multilabel.publishing import onnx_attention, onnx_parity, plain_folder
 from hf_multilabel.publishing.bundle import write_bundle
 from hf_multilabel.publishing.reproduction import score_texts
 
@@ -140,6 +140,22 @@ def test_example_needs_no_torch(
         assert one["scores"] == pytest.approx(other, abs=1e-5)
 
 
+def test_a_model_of_windows_gives_what_torch_gives(
+    tiny_backbone: Backbone, texts: Path, tmp_path: Path, blocked_package_run: Callable
+) -> None:
+    windows = {"length": 16, "stride": 9, "aggregation": "noisy_or"}  # of texts of up to 64 tokens
+    run = write_run(tmp_path / "long", tiny_backbone, 1, windows=windows)
+    assert cli.call(["export", "onnx", str(run), "--rows", "20"]) == 0
+    expected = predict(run, texts, tmp_path / "torch.jsonl")
+    found = predict(tmp_path / "long-onnx", texts, tmp_path / "onnx.jsonl", "--onnx")
+    assert [row["labels"] for row in found] == [row["labels"] for row in expected]
+    long = max((json.loads(line)["text"] for line in texts.open(encoding="utf-8")), key=len)
+    shown = blocked_package_run(BLOCKED, tmp_path / "long-onnx" / "inference.py", long, long[:20]).stdout
+    whole, start = map(json.loads, shown.splitlines())
+    assert whole != start
+    assert whole in [pytest.approx(row["scores"], abs=1e-5) for row in expected]
+
+
 def test_an_export_is_not_replaced_unasked(run: Path, exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (exported / "multilabel.json").stat()
     assert cli.call(["export", "onnx", str(run)]) == 2
@@ -155,6 +171,7 @@ def test_int8_that_loses_too_much_leaves_nothing_behind(
     graph = onnx.load(exported / "model.onnx")
     # traced already
     monkeypatch.setattr(graphs, "build_graph", lambda *_: (graph, [node.name for node in graph.graph.node]))
+    monkeypatch.setattr(onnx_attention, "fuse_attention", lambda *_: None)
     monkeypatch.setattr(onnx_parity, "LOST_POINTS", -100.0)
     target = tmp_path / "new"
     assert cli.call(["export", "onnx", str(run), "--int8", "--rows", "20", "--output", str(target)]) == 3

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.publishing.onnx_operators import OPSET, translations
 from hf_multilabel.publishing.onnx_recurrence import OnnxRNNHead
+from hf_multilabel.publishing.onnx_windows import WindowedModel
 from hf_multilabel.remote_code.calibration_multilabel import knot_tables, read_knots
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities, probabilities
 from hf_multilabel.remote_code.expected_f1_multilabel import TOP
@@ -43,15 +44,17 @@ class DecidedModel(nn.Module):
 
     Args:
         model: On the CPU, in eval mode; a copy of it is changed where torch cannot trace it.
+        attention: How transformers is to compute attention. Of its own ways only the plain one gives plain graphs:
+            torch's fused kernels are traced with guards against rows without tokens, step by step and slowly.
     """
 
-    def __init__(self, model: MultiLabelForSequenceClassification) -> None:
+    def __init__(self, model: MultiLabelForSequenceClassification, attention: str = "eager") -> None:
         super().__init__()
-        self.model = copy.deepcopy(model).float().eval().requires_grad_(False)
-        # the fused kernels are traced into graphs that guard against rows without tokens, step by step and slowly
-        self.model.set_attn_implementation("eager")
-        if isinstance(self.model.head, RNNHead):
-            self.model.head = OnnxRNNHead(self.model.head)
+        read = copy.deepcopy(model).float().eval().requires_grad_(False)
+        read.set_attn_implementation(attention)
+        if isinstance(read.head, RNNHead):
+            read.head = OnnxRNNHead(read.head)
+        self.model = read if model.config.windows is None else WindowedModel(read)
         self.decision = model.config.decision
         found = self.decision["calibration"]
         self.by_knots = found is not None and found["method"] == "isotonic"
@@ -66,7 +69,8 @@ class DecidedModel(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids, mask and, where the tokenizer has them, kinds (N, T) -> logits, probabilities, labels (N, L)."""
         kinds = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        logits = self.model(input_ids=input_ids, attention_mask=attention_mask, **kinds).logits
+        found = self.model(input_ids=input_ids, attention_mask=attention_mask, **kinds)
+        logits = found if isinstance(found, Tensor) else found.logits
         if self.by_knots:  # the tables' sizes depend on their content, so they are made before the trace
             knots = read_knots(logits, self.xs, self.ys, self.slopes, self.last)
             probs = torch.sigmoid(knots + self.offset.to(knots.dtype))
@@ -76,22 +80,22 @@ class DecidedModel(nn.Module):
         return logits, probs, decide_probabilities(probs, {**self.decision, "calibration": None})
 
 
-def check_exportable(model: MultiLabelForSequenceClassification, where: str) -> None:
+def check_exportable(model: MultiLabelForSequenceClassification, where: str, padding_side: str = "right") -> None:
     """Refuse what no graph of one file can do.
 
     Args:
         model: The finished model.
         where: Its name.
+        padding_side: Of its tokenizer.
 
     Raises:
-        InputError: If the model reads long texts in windows, chooses sets by expected F1 among more labels than are
-            computed exactly, or weighs more than a file can hold.
+        InputError: If the model reads windows of texts that are padded on the left, chooses sets by expected F1 among
+            more labels than are computed exactly, or weighs more than a file can hold.
     """
     findings = []
-    if model.config.windows is not None:
-        what = f"expected a model that reads a text at once, found windows of {model.config.windows['length']} tokens"
-        fix = "a graph can't divide texts; train without data.windows, or serve it with transformers"
-        findings.append(Finding("P510", where, what, fix))
+    if model.config.windows is not None and padding_side != "right":
+        what = f"expected padding on the right, from which windows are counted, found {padding_side}"
+        findings.append(Finding("P510", where, what, "set the tokenizer's padding_side, or serve it with transformers"))
     if model.config.decision["rule"] == "expected_f1" and model.config.num_labels > TOP:
         what = f"expected at most {TOP} labels for the rule expected_f1, found {model.config.num_labels}"
         fix = "the rest is approximated by an operation ONNX lacks; `hf-multilabel tune` with decision.rule=threshold"
@@ -105,7 +109,11 @@ def check_exportable(model: MultiLabelForSequenceClassification, where: str) -> 
 
 
 def build_graph(
-    model: MultiLabelForSequenceClassification, max_length: int | None, inputs: Sequence[str], where: str
+    model: MultiLabelForSequenceClassification,
+    max_length: int | None,
+    inputs: Sequence[str],
+    where: str,
+    attention: str = "eager",
 ) -> tuple[onnx.ModelProto, list[str]]:
     """Trace a model with its decision.
 
@@ -114,6 +122,7 @@ def build_graph(
         max_length: Longest text in tokens; None where nothing limits it.
         inputs: The first two or all of `INPUTS`.
         where: Its name, for messages.
+        attention: See `DecidedModel`.
 
     Returns:
         The graph, without paths of this machine in it, and the names of the backbone's nodes.
@@ -124,13 +133,13 @@ def build_graph(
     Cost: 5 to 60 seconds; three times the weights in memory.
     """
     check_exportable(model, where)
-    rows, tokens = 2, min(8, max_length or 8)  # one row would be taken for a constant
+    rows, tokens = 2, example_length(model, max_length)  # one row would be taken for a constant
     example = tuple(torch.ones(rows, tokens, dtype=torch.long) for _ in inputs)
     dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=max_length)}
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                DecidedModel(model).eval(), example, dynamo=True, opset_version=OPSET, verbose=False,
+                DecidedModel(model, attention).eval(), example, dynamo=True, opset_version=OPSET, verbose=False,
                 dynamic_shapes=tuple(dims for _ in inputs), input_names=list(inputs), output_names=list(OUTPUTS),
                 custom_translation_table=translations(),
             )  # fmt: skip
@@ -146,6 +155,13 @@ def build_graph(
         raise AssertionError(f"{where}: expected free sizes of {fixed}, found those of the example")
     strip_traces(graph)
     return graph, backbone
+
+
+def example_length(model: MultiLabelForSequenceClassification, max_length: int | None) -> int:
+    """Tokens of the example that is traced; several windows, since one would be taken for a constant."""
+    windows = model.config.windows
+    enough = 8 if windows is None else windows["length"] + 2 * windows["stride"]
+    return min(enough, max_length or enough)
 
 
 def strip_traces(graph: onnx.ModelProto) -> None:
@@ -172,7 +188,7 @@ def _is_dynamic(tensor: onnx.ValueInfoProto) -> bool:
 
 
 def _belongs(node: onnx.NodeProto, scope: str) -> bool:
-    return any(prop.key == SCOPES and f"'{scope}'" in prop.value for prop in node.metadata_props)
+    return any(prop.key == SCOPES and f"{scope}'" in prop.value for prop in node.metadata_props)
 
 
 @contextlib.contextmanager

@@ -38,12 +38,16 @@ class Classifier:
         self.tokenizer = Tokenizer.from_file(str(file.parent / "tokenizer.json"))  # cuts and pads as in training
         self.facts = facts
 
-    def run(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Logits, calibrated probabilities and decided labels of a batch, each of shape (texts, labels)."""
+    def encode(self, texts: Sequence[str]) -> list[Any]:
+        """Token ids and masks of a batch, padded."""
         room = self.facts["max_length"]
-        encoded = self.tokenizer.encode_batch(
+        return self.tokenizer.encode_batch(
             [text if room is None else text[: room * CHARACTERS_A_TOKEN] for text in texts]
         )
+
+    def run(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logits, calibrated probabilities and decided labels of a batch, each of shape (texts, labels)."""
+        encoded = self.encode(texts)
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         feed = {
             name: np.array([getattr(row, columns[name]) for row in encoded], dtype=np.int64)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FACTS = "multilabel.json"
 FULL, INT8 = "model.onnx", "model_int8.onnx"
 FORMAT = 1
+# Of one forward pass: states of more leave the cache between one layer and the next.
+MOST_TOKENS = 2048
 NEEDED = ("format", "labels", "labels_sha256", "decision", "max_length", "inputs", "reading", "precision")
 
 
@@ -89,6 +91,10 @@ class OnnxModel:
         except (*faults, ValueError, OSError) as error:
             what = f"expected a graph that onnxruntime runs, found {' '.join(str(error).split())[:300]}"
             raise InputError(Finding("P521", str(file), what, "export it again, or upgrade onnxruntime")) from error
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens that are read of each text."""
+        return [sum(row.attention_mask) for row in self.classifier.encode(texts)]
 
     def decide(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated probabilities and decided labels of a batch, (N, L) each."""

@@ -1,0 +1,35 @@
+"""Batches of like length: what is computed together, in which order, and what comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hf_multilabel.inference import decide_by_length
+
+WORDS = [3, 1, 8, 2, 7, 1, 5]
+# more characters where there are fewer tokens: sorting by characters would be the wrong way round
+TEXTS = [" ".join(["x" * (40 // count)] * count) for count in WORDS]
+
+
+@pytest.mark.parametrize(
+    ("most_tokens", "expected"),
+    [(None, [[8, 7, 5], [3, 2, 1], [1]]), (10, [[8], [7], [5, 3], [2, 1, 1]]), (2, [[8], [7], [5], [3], [2], [1, 1]])],
+)
+def test_batches_are_cut_by_tokens(most_tokens: int | None, expected: list[list[int]]) -> None:
+    batches: list[list[int]] = []
+
+    def lengths(texts: list[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        batches.append(lengths(texts))
+        probs = np.array([[len(text.split()) / 10] for text in texts], dtype=np.float32)
+        return probs, probs > 0.4
+
+    done: list[int] = []
+    probs, labels = decide_by_length(TEXTS, 3, 1, decide, lengths, done.append, most_tokens)
+    assert batches == expected
+    assert done == [len(batch) for batch in expected]
+    np.testing.assert_allclose(probs[:, 0], np.array(WORDS) / 10)  # in the order of the texts
+    np.testing.assert_array_equal(labels[:, 0], np.array(WORDS) > 4)
