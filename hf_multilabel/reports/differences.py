@@ -145,7 +145,9 @@ def draw_label_differences(labels: Sequence[Line]) -> Figure | None:
         axes.scatter(x, y, s=size[chosen], facecolors=face, edgecolors=GREY, linewidths=0.7, alpha=0.8, label=name)
     surest = sorted(tested, key=lambda line: (line["p_value"], -abs(line["difference"])))[:6]
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="F1 of the first run", ylabel="F1 of the second run")
-    name_points(axes, [(line["first_f1"], line["second_f1"], line["label"]) for line in surest])
+    dots = [(line["first_f1"], line["second_f1"]) for line in tested]
+    points = [(line["first_f1"], line["second_f1"], line["label"]) for line in surest]
+    name_points(axes, points, others=[*dots, *((place, place) for place in np.linspace(0, 1, 60).tolist())])
     axes.set_title("Labels (size: texts that have them)")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
