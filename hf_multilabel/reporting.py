@@ -126,7 +126,7 @@ def write_training(run: FinishedRun) -> Path:
     page = build_page(
         finished, run.data, split, outcome, metrics, name=run.recipe.name, history=run.history,
         said=run.metrics, recipe=run.recipe.dump(), texts=run.recipe.report.texts, refused=IN_SAMPLE,
-        profile=data_profile(finished, run.recipe, run.data, run.metrics),
+        profile=own_profile(finished, run.metrics),  # read anew: a run lets go of its training texts
     )  # fmt: skip
     return write_page(page, run.folder / REPORT)
 
@@ -238,7 +238,7 @@ def own_profile(finished: FinishedModel, said: Mapping[str, Any]) -> list[Block]
         recipe = recipe_of(finished, ())
         if Path(recipe.data.source).exists():
             return data_profile(finished, *load_rows(finished, None), said)
-        why = f"{recipe.data.source} is on the Hub and is not fetched for a report on other rows."
+        why = f"{recipe.data.source} is on the Hub and is not fetched for this."
     except MultiLabelError as error:
         why = str(error).splitlines()[0]
     missing = (
@@ -266,14 +266,17 @@ def data_profile(finished: FinishedModel, recipe: Recipe, data: MultiLabelData, 
     if not changed:
         cut = {split: share for split, share in counted.get("truncated_share", {}).items() if split in data.splits}
         found = replace(found, lengths=replace(found.lengths, truncated=found.lengths.truncated | cut))
-    about = Prose(
-        [
-            f"What the run's data {name} hold. Near duplicates and suspected label errors take minutes and are not "
-            "searched for here: hf-multilabel inspect finds them."
-        ]
+    about = [
+        f"What the run's data {name} hold. Near duplicates and suspected label errors take minutes and are not "
+        "searched for here: hf-multilabel inspect finds them."
+    ]
+    if there := data.statistics.get("rows_in_source"):
+        about.append(f"Copies are counted in all {sum(there.values()):,} rows of the files, all else in those used.")
+    warned = (
+        f"These are not the very rows of the training ({', '.join(changed)}): the files have changed since, or labels "
+        "were corrected while they were read."
     )
-    warned = f"The data are no longer those of the training ({', '.join(changed)}): this is what they hold now."
-    return [about, *([Prose([warned], warning=True)] if changed else []), *profile_blocks(found)]
+    return [Prose(about), *([Prose([warned], warning=True)] if changed else []), *profile_blocks(found)]
 
 
 def cosine_by_layer(finished: FinishedModel, texts: Sequence[str]) -> list[float]:

@@ -32,6 +32,7 @@ def draw_label_distribution(profile: DataProfile) -> Figure:
             axes, [profile.labels[label] for label in order], counts[order], lambda n: f"{n:,.0f} ({n / rows:.1%})"
         )
         axes.set_xlabel("training rows (share)")
+        whole_ticks(axes.xaxis)
     else:
         figure, axes = _new(7.2, 3.8)
         held = counts[order][counts[order] > 0]
@@ -154,7 +155,7 @@ def _draw_bars(axes: Axes, names: list[str], values: np.ndarray, text: Callable[
     axes.grid(axis="y", visible=False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     for place, value in zip(places, values, strict=True):
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.4}
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
         axes.annotate(
             text(value), (value, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=box
         )

@@ -11,6 +11,7 @@ import pytest
 from hf_multilabel.cli import call
 from hf_multilabel.errors import EnvironmentFault
 from hf_multilabel.inference import FinishedModel
+from hf_multilabel.measurement import load_rows
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.release import FinishedRun
 from hf_multilabel.reporting import (
@@ -84,14 +85,16 @@ def test_the_command_writes_one_file_and_its_figures(
 def test_the_data_section_counts_the_run_s_own_data(run: tuple[Path, FinishedRun]) -> None:
     folder, finished = run
     model = FinishedModel(str(folder), finished.model, finished.tokenizer)
-    blocks = data_profile(model, finished.recipe, finished.data, finished.metrics)
+    recipe, data = load_rows(model, None)
+    blocks = data_profile(model, recipe, data, finished.metrics)
     lengths = next(block for block in blocks if isinstance(block, Table) and "Percentiles" in block.caption)
     shares = {row[0]: row[-1] for row in lengths.rows}
     assert shares == finished.metrics["data"]["truncated_share"]  # of all texts, not of a sample
     assert not [block for block in blocks if isinstance(block, Prose) and block.warning]
     other = {"data": {"fingerprints": finished.metrics["data"]["fingerprints"] | {"train": "0"}}}
-    warned = data_profile(model, finished.recipe, finished.data, other)[1]
-    assert warned.lines == ["The data are no longer those of the training (train): this is what they hold now."]
+    warned = data_profile(model, recipe, data, other)[1]
+    assert warned.warning
+    assert "not the very rows of the training (train)" in warned.lines[0]
 
 
 def test_a_report_on_other_rows_shows_the_training_s_data_or_says_what_is_missing(
