@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hf_multilabel.evaluation.outcomes import Outcome
-from hf_multilabel.reports.drawing import COLORS, GREY, PALE, name_points, new_figure, render, shorten, styled
+from hf_multilabel.reports.drawing import (
+    COLORS,
+    GREY,
+    PALE,
+    name_points,
+    new_figure,
+    render,
+    shorten,
+    styled,
+    whole_ticks,
+)
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.page import Block, Picture, Prose, Section, Table, Texts, Tiles
 from hf_multilabel.reports.sections import HEADLINE, pretty
@@ -140,6 +150,8 @@ def draw_label_differences(labels: Sequence[Line]) -> Figure | None:
     size = 8 + 90 * size / size.max()
     for sure, name in ((False, "not sure"), (True, f"p below {SURE}, corrected")):
         chosen = [i for i, line in enumerate(tested) if (line["p_corrected"] < SURE) == sure]
+        if not chosen:
+            continue
         x, y = ([tested[i][key] for i in chosen] for key in ("first_f1", "second_f1"))
         face = [COLORS[2] if b > a else COLORS[1] for a, b in zip(x, y, strict=True)] if sure else "none"
         axes.scatter(x, y, s=size[chosen], facecolors=face, edgecolors=GREY, linewidths=0.7, alpha=0.8, label=name)
@@ -197,6 +209,7 @@ def draw_changed_labels(first: RunEvidence, second: RunEvidence) -> Figure | Non
     axes.set_yticks(places, [shorten(first.labels[label], 30) for label in ids])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
+    whole_ticks(axes.xaxis)
     axes.set(xlabel="texts changed for the worse (left) and for the better (right)", ylabel="label")
     rest = int(total.sum() - total[ids].sum())
     axes.set_title("Changed labels" + (f" (and {rest:,} changes of other labels)" if rest else ""))

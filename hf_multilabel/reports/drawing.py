@@ -153,7 +153,7 @@ def name_points(
         for side, shift in PLACES:
             left = across + (0.07 / inches[0] if side == "left" else -0.07 / inches[0] - wide)
             low = up + shift / 72 / inches[1]
-            inside = left >= -0.01 and left + wide <= 1.01
+            inside = left >= -0.01 and left + wide <= 1.01 and low >= 0 and low + high <= 1.04
             if inside and not any(
                 left < end and start < left + wide and low < top and floor < low + high
                 for start, end, floor, top in taken
@@ -181,11 +181,11 @@ def log_ticks(axis: Any) -> None:
 
 
 def whole_ticks(axis: Any) -> None:
-    """Whole numbers with thousands marked."""
+    """Whole numbers with thousands marked; those of two directions without a sign."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):,.0f}"))
 
 
 def label_last(grid: Sequence[Axes], columns: int, panels: int) -> None:
