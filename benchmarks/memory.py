@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 
 SETTINGS = {
     "quickstart, its length 256": [],
@@ -37,7 +38,8 @@ def measure(overrides: list[str]) -> None:
     from hf_multilabel.backbones import build_model
     from hf_multilabel.data.loading import load_data
     from hf_multilabel.data.profile import profile_data
-    from hf_multilabel.inspection.measuring import count_tokens, estimate_run, find_backbone
+    from hf_multilabel.data.profile.lengths import count_tokens
+    from hf_multilabel.inspection.measuring import estimate_run, find_backbone
     from hf_multilabel.preparing import prepare_backbone, tokenize_splits
     from hf_multilabel.recipe import load_recipe
     from hf_multilabel.training.arguments import MultiLabelTrainingArguments
@@ -47,7 +49,8 @@ def measure(overrides: list[str]) -> None:
     data = load_data(**recipe.data.load_arguments())
     backbone = find_backbone(recipe, data)
     assert backbone is not None
-    lengths = profile_data(data, "", recipe.data.max_length, lambda texts: count_tokens(backbone, texts), near=False)
+    count = partial(count_tokens, backbone.tokenizer)
+    lengths = profile_data(data, "", recipe.data.max_length, count, near=False)
     estimate = estimate_run(recipe, backbone, data, lengths.lengths)
     backbone = prepare_backbone(recipe, data)
     model = build_model(backbone, data.labels.names, attention_dropout=recipe.model.attention_dropout)

@@ -174,23 +174,25 @@ class Bar:
             parts.append(f"{rate:,.1f}/s" if rate >= 1 else f"{1 / rate:,.1f} s each")
         left, passed = self.remaining(), time.monotonic() - self.start
         if left:
-            parts.append(f"{clock(left)} left")
+            parts.append(f"{duration(left)} left")
         elif self.total is not None and self.done >= self.total:
-            parts.append(f"in {clock(passed)}")
+            parts.append(f"in {duration(passed)}")
         return ", ".join([*parts, *([self.note] if self.note else [])])
 
 
-def clock(seconds: float) -> str:
-    """A duration as people read it.
+def duration(seconds: float) -> str:
+    """A time as people say it.
 
     Example:
-        >>> clock(7), clock(75), clock(7325)
-        ('7 s', '1:15 min', '2:02 h')
+        >>> duration(42.4), duration(237.7), duration(7300)
+        ('42 s', '3 min 58 s', '2 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    return f"{whole // 60}:{whole % 60:02} min" if whole < 3600 else f"{whole // 3600}:{whole % 3600 // 60:02} h"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def track(items: Iterable[T], name: str, unit: str = "", total: int | None = None, said: bool = True) -> Iterator[T]:

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +16,27 @@ import torch
 
 from hf_multilabel.console import list_files, note
 from hf_multilabel.data.loading import MultiLabelData
-from hf_multilabel.errors import EnvironmentFault, Finding, InputError
+from hf_multilabel.data.profile import profile_data
+from hf_multilabel.data.profile.lengths import count_tokens
+from hf_multilabel.errors import EnvironmentFault, Finding, InputError, MultiLabelError
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel, judge, measure
-from hf_multilabel.measurement import check_split, describe_differences, load_rows, score_pair
+from hf_multilabel.measurement import check_split, describe_differences, load_rows, recipe_of, score_pair
 from hf_multilabel.overlap import fitted_share, rows_of, warn_of_fitted_rows
 from hf_multilabel.publishing.bundle import RECIPE
 from hf_multilabel.publishing.card_decision import tell_decision
 from hf_multilabel.publishing.card_text import flatten
+from hf_multilabel.recipe import Recipe
 from hf_multilabel.release import FinishedRun
 from hf_multilabel.reports.attention import encode, length_of
+from hf_multilabel.reports.data_report import profile_blocks
 from hf_multilabel.reports.differences import pair_sections
 from hf_multilabel.reports.drawing import check_installed
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.figures import FIGURES, draw
 from hf_multilabel.reports.looks import look_closely
-from hf_multilabel.reports.page import Page, render_page
+from hf_multilabel.reports.page import Block, Page, Prose, render_page
 from hf_multilabel.reports.sections import IN_SAMPLE, TRAINED_ON, RunFacts, run_sections
 from hf_multilabel.training.collapse import ROWS, mean_pairwise_cosine
 from hf_multilabel.version import __version__
@@ -38,6 +44,8 @@ from hf_multilabel.version import __version__
 REPORT = "report.html"
 # A report takes a few seconds: what it may add to a run whose recipe leaves the choice to us, as a share of training.
 REPORT_SECONDS, MOST_ADDED = 10.0, 0.05
+# Texts and characters of a split whose tokens are counted for its lengths.
+MOST_COUNTED = 1_000, 1_000_000
 
 
 def report_run(
@@ -89,10 +97,11 @@ def report_run(
     outcome = judge(scores if calibrated is None else calibrated, targets, decision, *counted)
     said = stored(finished, "metrics.json", {})
     name = Path(model).name if Path(model).is_dir() else model
+    profile = own_profile(finished, said) if source else data_profile(finished, recipe, data, said)
     page = build_page(
         finished, data, split, outcome, metrics, name=name, history=stored(finished, "history.json", []),
         said=said, recipe=finished.file(RECIPE).read_text(encoding="utf-8"), texts=texts,
-        refused=TRAINED_ON if trained_on else IN_SAMPLE.replace(rows_of(1), rows_of(share)),
+        refused=TRAINED_ON if trained_on else IN_SAMPLE.replace(rows_of(1), rows_of(share)), profile=profile,
     )  # fmt: skip
     return write_page(page, output or (Path(model) if Path(model).is_dir() else Path()) / REPORT)
 
@@ -120,6 +129,7 @@ def write_training(run: FinishedRun) -> Path:
     page = build_page(
         finished, run.data, split, outcome, metrics, name=run.recipe.name, history=run.history,
         said=run.metrics, recipe=run.recipe.dump(), texts=run.recipe.report.texts, refused=IN_SAMPLE,
+        profile=own_profile(finished, run.metrics),  # read anew: a run lets go of its training texts
     )  # fmt: skip
     return write_page(page, run.folder / REPORT)
 
@@ -196,7 +206,8 @@ def build_page(
         split: The rows reported on.
         outcome: Of the split.
         metrics: `fixed` and, unless the decision was fitted on these rows, `tuned`.
-        **facts: `name`, `history`, `said` (content of metrics.json), `recipe` (YAML), `texts` and `refused`.
+        **facts: `name`, `history`, `said` (content of metrics.json), `recipe` (YAML), `texts`, `refused` and
+            `profile` (blocks on the data).
     """
     rows, decision = data.splits[split], finished.model.config.decision
     texts = list(rows["text"])
@@ -213,6 +224,7 @@ def build_page(
         recipe=facts["recipe"],
         refused=facts["refused"],
         looks=look_closely(finished.model, finished.tokenizer, evidence, facts["texts"]),
+        profile=facts["profile"],
     )
     sections = run_sections(evidence, further, draw(evidence, FIGURES))
     lines = {
@@ -221,6 +233,53 @@ def build_page(
         "written by": f"hf-multilabel {__version__}",
     }
     return Page(f"Report: {facts['name']}", sections, lines)
+
+
+def own_profile(finished: FinishedModel, said: Mapping[str, Any]) -> list[Block]:
+    """What the data hold that a run names, if they are still on this machine; else what is missing, and why."""
+    try:
+        recipe = recipe_of(finished, ())
+        if Path(recipe.data.source).exists():
+            return data_profile(finished, *load_rows(finished, None), said)
+        why = f"{recipe.data.source} is on the Hub and is not fetched for this."
+    except MultiLabelError as error:
+        why = str(error).splitlines()[0]
+    missing = (
+        "The data the model was trained on are not here, so that their label sets, co-occurrence, imbalance and "
+        "lengths are not shown. What the training counted of them stands below."
+    )
+    return [Prose([missing, why], warning=True)]
+
+
+def data_profile(finished: FinishedModel, recipe: Recipe, data: MultiLabelData, said: Mapping[str, Any]) -> list[Block]:
+    """What the data of a run hold, all that takes a second or two.
+
+    Args:
+        finished: The model, whose tokenizer counts.
+        recipe: It says where texts are cut.
+        data: Of the run.
+        said: Content of metrics.json: whether the data are those of the training, and exact shares of cut texts.
+    """
+    name, counted = Path(recipe.data.source).name, said.get("data", {})
+    found = profile_data(
+        data, name, recipe.data.max_length, partial(count_tokens, finished.tokenizer), near=False, most=MOST_COUNTED
+    )
+    known = counted.get("fingerprints", {})
+    changed = [split for split, mark in data.statistics["fingerprints"].items() if known.get(split, mark) != mark]
+    if not changed:
+        cut = {split: share for split, share in counted.get("truncated_share", {}).items() if split in data.splits}
+        found = replace(found, lengths=replace(found.lengths, truncated=found.lengths.truncated | cut))
+    about = [
+        f"What the run's data {name} hold. Near duplicates and suspected label errors take minutes and are not "
+        "searched for here: hf-multilabel inspect finds them."
+    ]
+    if there := data.statistics.get("rows_in_source"):
+        about.append(f"Copies are counted in all {sum(there.values()):,} rows of the files, all else in those used.")
+    warned = (
+        f"These are not the very rows of the training ({', '.join(changed)}): the files have changed since, or labels "
+        "were corrected while they were read."
+    )
+    return [Prose(about), *([Prose([warned], warning=True)] if changed else []), *profile_blocks(found)]
 
 
 def cosine_by_layer(finished: FinishedModel, texts: Sequence[str]) -> list[float]:

@@ -33,7 +33,7 @@ def advance(clock: list[float], seconds: float, units: int = 100) -> str:
 def test_a_log_file_gets_a_line_a_tenth(clock: list[float]) -> None:
     lines = advance(clock, 1000).splitlines()
     assert len(lines) == 10
-    assert lines[4].startswith("scoring: 50/100 texts, 10.0 s each, 8:20 min left")
+    assert lines[4].startswith("scoring: 50/100 texts, 10.0 s each, 8 min 20 s left")
 
 
 def test_quick_steps_leave_no_trace(clock: list[float]) -> None:

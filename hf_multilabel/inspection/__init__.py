@@ -21,8 +21,9 @@ from hf_multilabel.data.corrections import check_name
 from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.data.profile import DataProfile, profile_data
 from hf_multilabel.data.profile.label_errors import LEAST_ROWS
+from hf_multilabel.data.profile.lengths import count_tokens
 from hf_multilabel.errors import Finding, InputError, raise_findings
-from hf_multilabel.inspection.measuring import count_tokens, estimate_run, find_backbone
+from hf_multilabel.inspection.measuring import estimate_run, find_backbone
 from hf_multilabel.inspection.outputs import check_output, write_output
 from hf_multilabel.inspection.recommending import write_recommendation
 from hf_multilabel.inspection.sources import Asked, ask
@@ -94,7 +95,7 @@ def measure_data(asked: Asked, data: MultiLabelData, backbone: Backbone | None, 
         data,
         asked.name,
         asked.recipe.data.max_length,
-        None if backbone is None else partial(count_tokens, backbone),
+        None if backbone is None else partial(count_tokens, backbone.tokenizer),
         None if backbone is None else asked.recipe.model.backbone,
         near,
         asked.guessed,

@@ -1,4 +1,4 @@
-"""What needs the recipe's backbone: lengths in its tokens, and the memory a run takes."""
+"""What needs the recipe's backbone: its tokenizer, and the memory a run takes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from hf_multilabel.training.groups import find_layers
 
 # A tokenizer from scratch learned from so many texts is close enough to one learned from all.
 SCRATCH_TEXTS = 5_000
-BLOCK = 256
 
 
 def find_backbone(recipe: Recipe, data: MultiLabelData) -> Backbone | None:
@@ -44,15 +43,6 @@ def find_backbone(recipe: Recipe, data: MultiLabelData) -> Backbone | None:
     except MultiLabelError as error:
         note(f"backbone {model.backbone} not read, so lengths are in words: {str(error).splitlines()[0]}")
         return None
-
-
-def count_tokens(backbone: Backbone, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text, special ones included, however long it is."""
-    options = dict(return_attention_mask=False, return_token_type_ids=False, truncation=False, verbose=False)
-    found: list[int] = []
-    for start in range(0, len(texts), BLOCK):
-        found += [len(ids) for ids in backbone.tokenizer(list(texts[start : start + BLOCK]), **options)["input_ids"]]
-    return found
 
 
 def estimate_run(recipe: Recipe, backbone: Backbone, data: MultiLabelData, lengths: LengthFacts) -> MemoryEstimate:

@@ -37,8 +37,9 @@ def write_output(path: Path, profile: DataProfile) -> None:
     elif path.suffix == ".html":
         files = {path: render_data_report(profile).encode()}
     else:
-        files = {path / "report.html": render_data_report(profile).encode(), path / "profile.json": as_json}
-        files |= {path / name: content for name, content in draw_data_figures(profile).items()}
+        pngs = draw_data_figures(profile)
+        files = {path / "report.html": render_data_report(profile, pngs).encode(), path / "profile.json": as_json}
+        files |= {path / f"{name}.png": png for name, png in pngs.items()}
     try:
         for file, content in files.items():
             file.parent.mkdir(parents=True, exist_ok=True)

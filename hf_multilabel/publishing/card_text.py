@@ -146,21 +146,6 @@ def span(ends: Any) -> str:
     return "-" if ends is None else f"{ends[0]:.3f}–{ends[1]:.3f}"
 
 
-def duration(seconds: float) -> str:
-    """A time as people say it.
-
-    Example:
-        >>> duration(42.4), duration(237.7), duration(7300)
-        ('42 s', '3 min 58 s', '2 h 1 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 

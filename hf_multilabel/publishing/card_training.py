@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hf_multilabel.progress import duration
 from hf_multilabel.publishing.card_facts import CardFacts
-from hf_multilabel.publishing.card_text import duration, flatten, number, plural
+from hf_multilabel.publishing.card_text import flatten, number, plural
 
 SPLITS = ("train", "validation", "test")
 # Statistics that have a place of their own, or that say nothing to a reader.

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hf_multilabel.reports.drawing import HEAT, new_figure, shorten, styled
+from hf_multilabel.reports.drawing import HEAT, label_last, new_figure, shorten, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 # Tokens drawn of a text: more names than that no axis can carry.
 TOKENS_SHOWN = 36
-COLUMNS = 3
+COLUMNS = 2
 LABELS_SHOWN = 12
+# Maps of a text: two beside each other leave room for the names of the tokens, and more of them nobody reads.
+LAYERS_SHOWN = 6
+MAP: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest"}
 
 
 @dataclass(frozen=True)
@@ -135,27 +138,28 @@ def label_tokens(tokens: Sequence[str]) -> list[str]:
 
 @styled
 def draw_layers(attention: Attention) -> Figure | None:
-    """A map a layer: rows are tokens, columns what they take from; None where the backbone gives no weights.
+    """A map a layer, of many the first, the last and some between; None where the backbone gives no weights.
+
+    Rows are tokens, columns what they take from.
 
     Every map has its own scale, for upper layers look at few tokens; the first token of many texts takes most of it.
     """
     layers = attention.layers[:, :TOKENS_SHOWN, :TOKENS_SHOWN]
     if not len(layers):
         return None
-    names, columns = label_tokens(attention.tokens), min(COLUMNS, len(layers))
-    rows = -(-len(layers) // columns)
-    side = 0.9 + 0.072 * max(len(names), 16)
-    figure = new_figure(columns * side + 0.8, rows * side + 0.9)
+    chosen = np.unique(np.linspace(0, len(layers) - 1, min(LAYERS_SHOWN, len(layers))).round().astype(int)).tolist()
+    names, columns = label_tokens(attention.tokens), min(COLUMNS, len(chosen))
+    rows = -(-len(chosen) // columns)
+    side = 0.75 + 0.083 * max(len(names), 16)
+    figure = new_figure(columns * side + 0.5, rows * side + 0.5)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for number, axes in enumerate(grid):
-        axes.set_visible(number < len(layers))
-        axes.tick_params(labelbottom=number + columns >= len(layers))
-        if number < len(layers):
-            axes.imshow(layers[number], cmap=HEAT, vmin=0, vmax=float(layers[number].max()) or 1, aspect="auto")
-            axes.grid(False)
-            axes.set_title(f"layer {number + 1}, up to {layers[number].max():.2f}", fontsize=8)
-            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=5)
-            axes.set_yticks(range(len(names)), names, fontsize=5)
+    for axes, number in zip(grid, chosen, strict=False):
+        axes.imshow(layers[number], cmap=HEAT, vmin=0, vmax=float(layers[number].max()) or 1, **MAP)
+        axes.grid(False)
+        axes.set_title(f"layer {number + 1} of {len(layers)}, up to {layers[number].max():.2f}", fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
+        axes.set_yticks(range(len(names)), names, fontsize=6)
+    label_last(grid, columns, len(chosen))
     more = len(attention.tokens) - len(names)
     figure.supxlabel(
         "attended token" + (f" (first {len(names)} of {len(attention.tokens)})" if more else ""), fontsize=8

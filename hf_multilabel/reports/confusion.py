@@ -161,7 +161,7 @@ def draw_missed_for(evidence: RunEvidence) -> Figure | None:
     ]
     names = [f"{shorten(evidence.labels[label], 26)} ({misses[label]:,.0f})" for label in rows]
     across = [*(shorten(evidence.labels[label], 24) for label in columns), OTHER_LABELS, NOTHING]
-    figure = new_figure(3.4 + 0.5 * len(across), 2.0 + 0.36 * len(names))
+    figure = new_figure(max(7.0, 3.4 + 0.5 * len(across)), 2.0 + 0.36 * len(names))
     axes = figure.subplots()
     image = heat(axes, shares, names, across, texts, vmin=0, vmax=1)
     axes.set(xlabel="predicted though not true", ylabel="missed label (times)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hf_multilabel.data.profile import DataProfile
-from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.reports.drawing import COLORS, GREY, HEAT, log_ticks, new_figure, shorten, styled, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ NAMED = 40
 MAPPED = 25
 NUMBERED = 12
 NAME_WIDTH = 26
-BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#718096"
+BLUE, ORANGE = COLORS[:2]
 
 
 def draw_label_distribution(profile: DataProfile) -> Figure:
@@ -32,15 +32,17 @@ def draw_label_distribution(profile: DataProfile) -> Figure:
             axes, [profile.labels[label] for label in order], counts[order], lambda n: f"{n:,.0f} ({n / rows:.1%})"
         )
         axes.set_xlabel("training rows (share)")
+        whole_ticks(axes.xaxis)
     else:
         figure, axes = _new(7.2, 3.8)
         held = counts[order][counts[order] > 0]
         axes.loglog(np.arange(1, len(held) + 1), held, color=BLUE, linewidth=2)
         axes.set(xlabel="labels, from the most frequent (log)", ylabel="training rows (log)", ylim=(0.8, held[0] * 2))
+        log_ticks(axes.xaxis)
+        log_ticks(axes.yaxis)
         _mark_levels(axes, counts, held)
         _name_ends(axes, profile, order, held)
-        axes.grid(True, alpha=0.3)
-    axes.set_title(f"Label distribution: {len(counts):,} labels, {rows:,} training rows", loc="left")
+    axes.set_title(f"Label distribution: {len(counts):,} labels, {rows:,} training rows")
     return figure
 
 
@@ -53,8 +55,9 @@ def draw_cooccurrence(profile: DataProfile) -> Figure:
     share = np.where(np.eye(size, dtype=bool), np.nan, counts / own)
     side = max(3.6, 0.24 * size)
     figure, axes = _new(side + 3.0, side + 1.6)
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=max(0.05, float(np.nanmax(share)) if size > 1 else 1))
+    image = axes.imshow(share, cmap=HEAT, vmin=0, vmax=max(0.05, float(np.nanmax(share)) if size > 1 else 1))
     axes.set_facecolor("#edf2f7")  # the diagonal
+    axes.grid(False)
     names = [_short(name) for name in found.labels[:size]]
     axes.set_xticks(range(size), names, rotation=90, fontsize=8)
     axes.set_yticks(range(size), names, fontsize=8)
@@ -63,7 +66,7 @@ def draw_cooccurrence(profile: DataProfile) -> Figure:
     bar = figure.colorbar(image, ax=axes, fraction=0.045, pad=0.03)
     bar.set_label("share of the row's texts\nthat have the column's label", fontsize=8)
     more = f", the {size} most frequent of {len(profile.labels):,} labels" if size < len(profile.labels) else ""
-    axes.set_title(f"Labels that stand together{more}", loc="left", fontsize=10)
+    axes.set_title(f"Labels that stand together{more}")
     return figure
 
 
@@ -96,8 +99,10 @@ def draw_lengths(profile: DataProfile) -> Figure:
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
     )
     measured = found.measured.get("train", 0)
+    whole_ticks(axes.xaxis)
+    whole_ticks(axes.yaxis)
     axes.set(xlabel=f"{found.unit} a text (the last bar: and more)", ylabel="training texts")
-    axes.set_title(f"Text lengths: {measured:,} training texts measured", loc="left")
+    axes.set_title(f"Text lengths: {measured:,} training texts measured")
     return figure
 
 
@@ -111,7 +116,7 @@ def draw_imbalance(profile: DataProfile) -> Figure:
     if len(ratios) <= NAMED:
         figure, axes = _bars(len(ratios))
         _draw_bars(axes, [names[label] for label in order], ratios[order], lambda n: f"{n:,.1f}")
-        axes.axvline(mean, color=ORANGE, linewidth=1.5, linestyle="--", zorder=0)
+        axes.axvline(mean, color=ORANGE, linewidth=1.5, linestyle="--", zorder=2)
         axes.set_xlabel("IRLbl: rows of the most frequent label over those of the label")
     else:
         figure, axes = _new(7.2, 3.8)
@@ -119,10 +124,11 @@ def draw_imbalance(profile: DataProfile) -> Figure:
         axes.axhline(mean, color=ORANGE, linewidth=1.5, linestyle="--")
         axes.annotate(f"MeanIR {mean:,.1f}", (0.02, mean), xycoords=("axes fraction", "data"), **_above(ORANGE))
         axes.set(xlabel="labels, from the most frequent", ylabel="IRLbl (log)")
-        axes.grid(True, alpha=0.3)
+        log_ticks(axes.yaxis)
+        whole_ticks(axes.xaxis)
     found = profile.imbalance
     title = f"Imbalance: MeanIR {mean:,.1f} (dashed), CVIR {found['cvir']:.2f}, SCUMBLE {found['scumble']:.3f}"
-    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_title(title)
     return figure
 
 
@@ -132,15 +138,8 @@ def _train_counts(profile: DataProfile) -> tuple[np.ndarray, int]:
 
 
 def _new(width: float, height: float) -> tuple[Figure, Axes]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        what = "expected matplotlib installed, found none; figures need hf-multilabel[report]"
-        raise InputError(Finding("C119", "matplotlib", what, "pip install hf-multilabel[report]")) from error
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=130)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    figure = new_figure(width, height)
+    return figure, figure.subplots()
 
 
 def _bars(count: int) -> tuple[Figure, Axes]:
@@ -153,9 +152,10 @@ def _draw_bars(axes: Axes, names: list[str], values: np.ndarray, text: Callable[
     axes.barh(places, values, color=BLUE, height=0.72)
     axes.set_yticks(places, [_short(name) for name in names], fontsize=8)
     axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     for place, value in zip(places, values, strict=True):
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.4}
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
         axes.annotate(
             text(value), (value, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=box
         )
@@ -201,14 +201,12 @@ def _above(color: str) -> dict[str, Any]:
 
 
 def _short(name: str) -> str:
-    # matplotlib reads dollar signs as formulas
-    cut = name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 1]}…"
-    return cut.replace("$", r"\$")
+    return shorten(name, NAME_WIDTH)
 
 
 DATA_FIGURES: dict[str, Callable[[DataProfile], Figure]] = {
-    "label_distribution": draw_label_distribution,
-    "imbalance": draw_imbalance,
-    "cooccurrence": draw_cooccurrence,
-    "lengths": draw_lengths,
+    "label_distribution": styled(draw_label_distribution),
+    "imbalance": styled(draw_imbalance),
+    "cooccurrence": styled(draw_cooccurrence),
+    "lengths": styled(draw_lengths),
 }

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hf_multilabel.evaluation.outcomes import Outcome
-from hf_multilabel.reports.drawing import COLORS, GREY, PALE, name_points, new_figure, render, shorten, styled
+from hf_multilabel.reports.drawing import (
+    COLORS,
+    GREY,
+    PALE,
+    name_points,
+    new_figure,
+    render,
+    shorten,
+    styled,
+    whole_ticks,
+)
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.page import Block, Picture, Prose, Section, Table, Texts, Tiles
 from hf_multilabel.reports.sections import HEADLINE, pretty
@@ -140,12 +150,16 @@ def draw_label_differences(labels: Sequence[Line]) -> Figure | None:
     size = 8 + 90 * size / size.max()
     for sure, name in ((False, "not sure"), (True, f"p below {SURE}, corrected")):
         chosen = [i for i, line in enumerate(tested) if (line["p_corrected"] < SURE) == sure]
+        if not chosen:
+            continue
         x, y = ([tested[i][key] for i in chosen] for key in ("first_f1", "second_f1"))
         face = [COLORS[2] if b > a else COLORS[1] for a, b in zip(x, y, strict=True)] if sure else "none"
         axes.scatter(x, y, s=size[chosen], facecolors=face, edgecolors=GREY, linewidths=0.7, alpha=0.8, label=name)
     surest = sorted(tested, key=lambda line: (line["p_value"], -abs(line["difference"])))[:6]
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="F1 of the first run", ylabel="F1 of the second run")
-    name_points(axes, [(line["first_f1"], line["second_f1"], line["label"]) for line in surest])
+    dots = [(line["first_f1"], line["second_f1"]) for line in tested]
+    points = [(line["first_f1"], line["second_f1"], line["label"]) for line in surest]
+    name_points(axes, points, others=[*dots, *((place, place) for place in np.linspace(0, 1, 60).tolist())])
     axes.set_title("Labels (size: texts that have them)")
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -195,6 +209,7 @@ def draw_changed_labels(first: RunEvidence, second: RunEvidence) -> Figure | Non
     axes.set_yticks(places, [shorten(first.labels[label], 30) for label in ids])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
+    whole_ticks(axes.xaxis)
     axes.set(xlabel="texts changed for the worse (left) and for the better (right)", ylabel="label")
     rest = int(total.sum() - total[ids].sum())
     axes.set_title("Changed labels" + (f" (and {rest:,} changes of other labels)" if rest else ""))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hf_multilabel.evaluation.frequency import PARTS
-from hf_multilabel.reports.drawing import COLORS, PART_COLORS, log_ticks, new_figure, shorten
+from hf_multilabel.reports.drawing import COLORS, PART_COLORS, count_labels, log_ticks, new_figure, shorten
 from hf_multilabel.reports.evidence import RunEvidence
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def draw_ranks(axes: Axes, evidence: RunEvidence) -> None:
         held = np.sort(ids[evidence.frequency[ids] > 0])
         order = held[np.argsort(place[held])]
         if len(ids):
-            label = f"{part}: {len(ids):,} labels"
+            label = f"{part}: {count_labels(len(ids))}"
             axes.plot(place[order], evidence.frequency[order], ".", color=PART_COLORS[part], markersize=4, label=label)
     never = int((counts == 0).sum())
     if never:

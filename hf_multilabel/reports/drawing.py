@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hf_multilabel.errors import Finding, InputError
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ STYLE = {
 }
 # Fonts with the letters that matplotlib's own lacks, taken where a machine has them.
 MORE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Arial Unicode MS", "WenQuanYi Micro Hei")
+# Where a name may stand beside its point: the side that is at the point, and points above it, the best first.
+PLACES = tuple((side, shift) for shift in (2, -12, -5, 10, -20, 18) for side in ("left", "right"))
 # What has no picture of its own and would end or turn a line.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
@@ -109,34 +113,58 @@ def shorten(name: str, length: int = 28) -> str:
     return plain.replace("$", r"\$")
 
 
-def name_points(axes: Axes, points: Sequence[tuple[float, float, str]], length: int = 24) -> None:
-    """Write names beside points, the first ones first; one that would lie on another is left out.
+def count_labels(count: int) -> str:
+    """How many labels, for a legend.
+
+    Example:
+        >>> count_labels(1), count_labels(4271)
+        ('1 label', '4,271 labels')
+    """
+    return f"{count:,} label{'s'[: count != 1]}"
+
+
+def name_points(
+    axes: Axes,
+    points: Sequence[tuple[float, float, str]],
+    length: int = 24,
+    others: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Write names beside points, the first ones first; one that would lie on another name is left out.
 
     Args:
         axes: With its final limits and scales.
         points: x, y and name of each.
         length: Letters of a name, at most.
+        others: Further dots, and places on lines, that names should not lie on where there is another place.
     """
     from matplotlib.patheffects import withStroke
 
     box = axes.get_window_extent()
     inches = (box.width / axes.figure.dpi, box.height / axes.figure.dpi)
-    taken: list[tuple[float, float, float]] = []
-    for x, y, name in points:
+    seen = np.array([*((x, y) for x, y, _ in points), *others], float).reshape(-1, 2)
+    dots = axes.transAxes.inverted().transform(axes.transData.transform(seen))
+    taken: list[tuple[float, float, float, float]] = []
+    for (x, y, name), (across, up) in zip(points, dots[: len(points)].tolist(), strict=True):
         shown = shorten(name, length)
-        across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
-        wide, high = 0.065 * len(shown) / inches[0], 0.15 / inches[1]
-        right = across + wide > 1
-        for above in (True, False):
-            left, height = across - wide if right else across, up + (high if above else -high)
-            if any(abs(height - other) < high and left < end and start < left + wide for start, end, other in taken):
-                continue
-            taken.append((left, left + wide, height))
+        wide, high = (0.065 * len(shown) + 0.03) / inches[0], 0.13 / inches[1]
+        places = []
+        for side, shift in PLACES:
+            left = across + (0.07 / inches[0] if side == "left" else -0.07 / inches[0] - wide)
+            low = up + shift / 72 / inches[1]
+            inside = left >= -0.01 and left + wide <= 1.01 and low >= 0 and low + high <= 1.04
+            if inside and not any(
+                left < end and start < left + wide and low < top and floor < low + high
+                for start, end, floor, top in taken
+            ):
+                covered = (abs(dots - (left + wide / 2, low + high / 2)) < (wide / 2, high / 2)).all(axis=1).sum()
+                places.append((int(covered), len(places), side, shift, (left, left + wide, low, low + high)))
+        if places:
+            _, _, side, shift, taken_box = min(places)
+            taken.append(taken_box)
             axes.annotate(
-                shown, (x, y), xytext=(-5 if right else 5, 4 if above else -10), textcoords="offset points",
-                fontsize=7, ha="right" if right else "left", path_effects=[withStroke(linewidth=2, foreground="white")],
+                shown, (x, y), xytext=(5 if side == "left" else -5, shift + 2), textcoords="offset points", fontsize=7,
+                ha=side, path_effects=[withStroke(linewidth=2, foreground="white")], zorder=2.5,
             )  # fmt: skip
-            break
 
 
 def log_ticks(axis: Any) -> None:
@@ -151,11 +179,11 @@ def log_ticks(axis: Any) -> None:
 
 
 def whole_ticks(axis: Any) -> None:
-    """Whole numbers with thousands marked."""
+    """Whole numbers with thousands marked; those of two directions without a sign."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(integer=True))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):,.0f}"))
 
 
 def label_last(grid: Sequence[Axes], columns: int, panels: int) -> None:
@@ -205,7 +233,7 @@ def render(figure: Figure, most: int = MOST_BYTES) -> bytes:
             warnings.filterwarnings("ignore", "Glyph .* missing")
             figure.savefig(drawn, format="png", dpi=dots)
         drawn.seek(0)
-        Image.open(drawn).convert("RGB").quantize(TONES).save(packed, format="png", optimize=True)
+        Image.open(drawn).convert("RGB").quantize(TONES, kmeans=1).save(packed, format="png", optimize=True)
         content = packed.getvalue()
         if len(content) <= most:
             break

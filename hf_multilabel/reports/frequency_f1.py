@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hf_multilabel.evaluation.frequency import PARTS
-from hf_multilabel.reports.drawing import PART_COLORS, log_ticks, name_points, new_figure
+from hf_multilabel.reports.drawing import PART_COLORS, count_labels, log_ticks, name_points, new_figure
 from hf_multilabel.reports.evidence import RunEvidence
 
 if TYPE_CHECKING:
@@ -28,20 +29,21 @@ def draw_frequency_f1(evidence: RunEvidence) -> Figure | None:
     figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
     axes.set_xscale("log")
-    few = tested.sum() <= 40
+    few, lines = tested.sum() <= 40, []
     for part in PARTS:
         ids = evidence.parts[part]
         ids = ids[tested[ids]]
         if not len(ids):
             continue
         at, mean = np.maximum(evidence.frequency[ids], 0.7), evidence.f1[ids].mean()
-        label = f"{part}: {len(ids):,} labels, mean F1 {mean:.3f}"
+        label = f"{part}: {count_labels(len(ids))}, mean F1 {mean:.3f}"
         color, size, alpha = PART_COLORS[part], 28 if few else 9, 0.85 if few else 0.35
-        axes.scatter(at, evidence.f1[ids], s=size, color=color, alpha=alpha, linewidths=0)
+        axes.scatter(at, evidence.f1[ids], s=size, color=color, alpha=alpha, linewidths=0, zorder=3)
         axes.plot([at.min() / 1.05, at.max() * 1.05], [mean, mean], color=color, linewidth=1.6, label=label)
+        lines += [(float(place), float(mean)) for place in np.geomspace(at.min() / 1.05, at.max() * 1.05, 40)]
     log_ticks(axes.xaxis)
     axes.set_ylim(-0.03, 1.06)
-    name_worst(axes, evidence, np.flatnonzero(tested))
+    name_worst(axes, evidence, np.flatnonzero(tested), lines)
     axes.set_xlabel(f"{evidence.frequency_of} texts with the label (log scale)")
     axes.set_ylabel(f"F1 on {evidence.split}, fitted decision")
     axes.set_title("Frequency against F1; lines are the means of head, torso and tail")
@@ -49,9 +51,10 @@ def draw_frequency_f1(evidence: RunEvidence) -> Figure | None:
     return figure
 
 
-def name_worst(axes: Axes, evidence: RunEvidence, tested: np.ndarray) -> None:
-    """Names beside the labels that cost most: low F1 times frequency."""
+def name_worst(axes: Axes, evidence: RunEvidence, tested: np.ndarray, lines: Sequence[tuple[float, float]]) -> None:
+    """Names beside the labels that cost most, low F1 times frequency; not on dots or lines where there is room."""
     cost = (1 - evidence.f1[tested]) * np.sqrt(evidence.frequency[tested] + 1.0)
     worst = tested if len(tested) <= NAMED else tested[np.argsort(-cost, kind="stable")[:NAMED]]
-    points = [(max(evidence.frequency[i], 0.7), float(evidence.f1[i]), evidence.labels[i]) for i in worst.tolist()]
-    name_points(axes, sorted(points, key=lambda point: point[1]))
+    dots = {i: (max(float(evidence.frequency[i]), 0.7), float(evidence.f1[i])) for i in tested.tolist()}
+    points = [(*dots[i], evidence.labels[i]) for i in worst.tolist()]
+    name_points(axes, sorted(points, key=lambda point: point[1]), others=[*dots.values(), *lines])

@@ -148,8 +148,13 @@ class Page:
 
 
 def render_page(page: Page) -> str:
-    """The page as HTML: style, script and figures are inside it, and its policy forbids it to fetch anything."""
-    script = (FOLDER / "page.js").read_text(encoding="utf-8")
+    """The page as HTML: style, script and figures are inside it, and its policy forbids it to fetch anything.
+
+    The one script sorts tables; a page without such a table has none.
+    """
+    blocks = [block for section in page.sections for block in section.blocks]
+    sorts = any(isinstance(block, Table) and block.sortable for block in blocks)
+    script = (FOLDER / "page.js").read_text(encoding="utf-8") if sorts else ""
     return environment().get_template("page.html.j2").render(
         page=page,
         style=Markup((FOLDER / "page.css").read_text(encoding="utf-8")),

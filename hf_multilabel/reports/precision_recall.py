@@ -123,7 +123,7 @@ def draw_panel(axes: Axes, evidence: RunEvidence, label: int | None) -> None:
     cut = f", cut {evidence.cuts[label]:.3f}" if label is not None and evidence.has_cuts else ""
     area = f"AP {curve.area():.3f}" if curve.exact.all() else "AP not known"
     axes.set_title(f"{name}\n{area}{cut}", fontsize=8, fontweight="normal")
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), xticks=(0, 0.5, 1))
 
 
 def decided_point(evidence: RunEvidence, label: int | None) -> tuple[float, float, int]:

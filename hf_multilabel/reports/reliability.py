@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_multilabel.evaluation.calibration import BINS, reliability_report
-from hf_multilabel.reports.drawing import GREY, PART_COLORS, log_ticks, new_figure
+from hf_multilabel.reports.drawing import GREY, PART_COLORS, count_labels, log_ticks, new_figure
 from hf_multilabel.reports.evidence import RunEvidence
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def draw_reliability(evidence: RunEvidence) -> Figure:
     for part, found in measure(evidence).items():
         points = found["bins"]
         predicted, observed, count = ([point[key] for point in points] for key in ("predicted", "observed", "count"))
-        label = f"{part}: {found['labels']:,} labels, ECE {found['pooled_ece']:.4f}"
+        label = f"{part}: {count_labels(found['labels'])}, ECE {found['pooled_ece']:.4f}"
         style = {"linewidth": 2.2} if part == "all" else {"linewidth": 1.1, "alpha": 0.9}
         diagram.plot(predicted, observed, color=PART_COLORS[part], marker="o", markersize=3.5, label=label, **style)
         if part == "all":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class RunFacts:
         recipe: The resolved recipe, YAML.
         looks: Blocks that show what the model looks at in some texts.
         refused: Why the scores of the decision are not reported, where `evidence.metrics` lack them.
-        data_sections: Sections on the data that come after its numbers, for instance figures of its profile.
+        profile: Blocks on what the data hold, before their numbers.
     """
 
     decision: Sequence[str] = ()
@@ -50,7 +50,7 @@ class RunFacts:
     recipe: str = ""
     looks: Sequence[Block] = ()
     refused: str = IN_SAMPLE
-    data_sections: Sequence[Section] = field(default_factory=tuple)
+    profile: Sequence[Block] = ()
 
 
 def run_sections(evidence: RunEvidence, facts: RunFacts, pictures: Mapping[str, bytes]) -> list[Section]:
@@ -74,8 +74,7 @@ def run_sections(evidence: RunEvidence, facts: RunFacts, pictures: Mapping[str, 
         Section("errors", "Worst errors", errors(evidence)),
         Section("looks", "What the model looks at", facts.looks),
         Section("collapse", "Do documents stay apart?", collapse(evidence, shown["collapse"])),
-        Section("data", "Data", table_of("Data", facts.data)),
-        *facts.data_sections,
+        Section("data", "Data", [*facts.profile, *table_of("Data", facts.data)]),
         Section("recipe", "Recipe", [Verbatim("The recipe as it was run", facts.recipe)] if facts.recipe else []),
     ]
 

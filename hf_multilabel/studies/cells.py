@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,14 +99,7 @@ def grid_cells(grid: Mapping[str, Any]) -> list[Cell]:
         ['a, y 1', 'a, y 2', 'b']
     """
     names = short_names(varied_keys(grid))
-    axes = [_axis(key, entry, ("grid", key), names) for key, entry in grid.items()]
-    cells = []
-    for parts in itertools.product(*axes):
-        cell = Cell({}, {})
-        for part in parts:
-            cell = cell | part
-        cells.append(cell)
-    return cells
+    return _combine([_axis(key, entry, ("grid", key), names) for key, entry in grid.items()])
 
 
 def varied_keys(entries: Mapping[str, Any]) -> list[str]:
@@ -140,10 +135,9 @@ def _choice(values: Mapping[str, Any], place: Keys, names: Mapping[str, str]) ->
             axes.append([Cell({key: v}, {names[key]: v}, {key: (*here, i)}) for i, v in enumerate(value)])
         else:
             axes.append([Cell({key: value}, {}, {key: here})])
-    cells = []
-    for parts in itertools.product(*axes):
-        cell = Cell({}, {})
-        for part in parts:
-            cell = cell | part
-        cells.append(cell)
-    return cells
+    return _combine(axes)
+
+
+def _combine(axes: Sequence[Sequence[Cell]]) -> list[Cell]:
+    """Every combination of one cell of each axis, the last axis fastest."""
+    return [functools.reduce(operator.or_, parts, Cell({}, {})) for parts in itertools.product(*axes)]

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from hf_multilabel.console import note
 from hf_multilabel.errors import InputError
-from hf_multilabel.progress import Bar, clock, redirected
+from hf_multilabel.progress import Bar, duration, redirected
 from hf_multilabel.studies.cells import Cell
 from hf_multilabel.studies.definition import StudyPlan, load_study
 from hf_multilabel.studies.queue import Queue
@@ -75,7 +75,7 @@ def work(plan: StudyPlan, queue: Queue, said: bool = True) -> None:
             outcome = run_trial(plan, queue, trial, cell, shared, show)
             bar.set(queue.done(), "")
             if said:
-                note(f"{trial.number:>4}  {cell.name}: {outcome}, {clock(time.monotonic() - start)}")
+                note(f"{trial.number:>4}  {cell.name}: {outcome}, {duration(time.monotonic() - start)}")
 
 
 def _show(bar: Bar, before: int, name: str, share: float) -> None:

@@ -18,6 +18,7 @@ from hf_multilabel.inspection.recommending import names_are_words, placed
 from hf_multilabel.inspection.sources import ask
 from hf_multilabel.inspection.tables import profile_tables
 from hf_multilabel.recipe import load_recipe
+from hf_multilabel.reports.data_report import findings_table
 from hf_multilabel.workflow import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,6 +130,8 @@ def test_rows_without_text_are_counted_and_the_others_described(
     profile = inspect_data(str(file), [f"model.backbone={tiny_backbone_folder}"], near=False)
     assert sum(facts.rows for facts in profile.splits.values()) == 38
     assert profile.textless == {"train": {"count": 2, "examples": [f"{file}:6", f"{file}:9"]}}
+    line = ("rows without text in train, left out here", 2, f"{file}:6, {file}:9")
+    assert line in findings_table(profile).rows
     found = capsys.readouterr()
     assert "holes.csv:6, holes.csv:9" in found.out
     assert "training refuses them" in found.err

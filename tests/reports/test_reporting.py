@@ -11,10 +11,18 @@ import pytest
 from hf_multilabel.cli import call
 from hf_multilabel.errors import EnvironmentFault
 from hf_multilabel.inference import FinishedModel
+from hf_multilabel.measurement import load_rows
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.release import FinishedRun
-from hf_multilabel.reporting import cosine_by_layer, report_training, training_counts, write_page
-from hf_multilabel.reports.page import Page, Prose, Section
+from hf_multilabel.reporting import (
+    cosine_by_layer,
+    data_profile,
+    own_profile,
+    report_training,
+    training_counts,
+    write_page,
+)
+from hf_multilabel.reports.page import Page, Prose, Section, Table
 from hf_multilabel.workflow import train
 
 QUICK = [
@@ -71,7 +79,41 @@ def test_the_command_writes_one_file_and_its_figures(
     assert "backbone: scratch" not in html
     drawn = {path.stem for path in (tmp_path / "page_figures").iterdir()}
     assert {"curves", "reliability", "text_1_layers"} <= drawn
+    assert {"data_label_distribution", "data_imbalance", "data_cooccurrence", "data_lengths"} <= drawn
+    assert "labels a row (cardinality)" in html
+    assert "hf-multilabel inspect finds them" in html
     assert html.count("data:image/png;base64,") == len(drawn)
+
+
+def test_the_data_section_counts_the_run_s_own_data(run: tuple[Path, FinishedRun]) -> None:
+    folder, finished = run
+    model = FinishedModel(str(folder), finished.model, finished.tokenizer)
+    recipe, data = load_rows(model, None)
+    blocks = data_profile(model, recipe, data, finished.metrics)
+    lengths = next(block for block in blocks if isinstance(block, Table) and "Percentiles" in block.caption)
+    shares = {row[0]: row[-1] for row in lengths.rows}
+    assert shares == finished.metrics["data"]["truncated_share"]  # of all texts, not of a sample
+    assert not [block for block in blocks if isinstance(block, Prose) and block.warning]
+    other = {"data": {"fingerprints": finished.metrics["data"]["fingerprints"] | {"train": "0"}}}
+    warned = data_profile(model, recipe, data, other)[1]
+    assert warned.warning
+    assert "not the very rows of the training (train)" in warned.lines[0]
+
+
+def test_a_report_on_other_rows_shows_the_training_s_data_or_says_what_is_missing(
+    run: tuple[Path, FinishedRun], tmp_path: Path
+) -> None:
+    folder, finished = run
+    there = own_profile(FinishedModel(str(folder), finished.model, finished.tokenizer), finished.metrics)
+    splits = next(block for block in there if isinstance(block, Table))
+    assert splits.rows[0] == ("rows", 64, 40, 40)
+    for name in ("recipe.yaml", ".run.json"):
+        (tmp_path / name).write_text((folder / name).read_text())
+    (tmp_path / ".run.json").write_text(json.dumps({"sources": {"data.source": str(tmp_path / "gone")}}))
+    (gone,) = own_profile(FinishedModel(str(tmp_path), finished.model, finished.tokenizer), finished.metrics)
+    assert gone.warning
+    assert "are not here" in gone.lines[0]
+    assert str(tmp_path / "gone") in gone.lines[1]
 
 
 def test_rows_of_the_decision_get_no_headline(run: tuple[Path, FinishedRun], tmp_path: Path) -> None:

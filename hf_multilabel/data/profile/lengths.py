@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from transformers import PreTrainedTokenizerBase
 
 from hf_multilabel.data.profile.facts import LengthFacts
 
@@ -14,13 +15,18 @@ PERCENTILES = (5, 25, 50, 75, 95, 99, 100)
 CANDIDATES = (32, 64, 128, 256, 384, 512, 1024, 2048, 4096)
 BINS = 40
 # Tokenizers read a few MB a second: of long texts a sample says enough (5,000 texts: shares within 1.5 points).
-MOST_ROWS, MOST_CHARACTERS = 5_000, 10_000_000
+MOST = 5_000, 10_000_000
+BLOCK = 256
 
 Count = Callable[[Sequence[str]], Sequence[int]]
 
 
 def measure_lengths(
-    texts: Mapping[str, pa.ChunkedArray], max_length: int, count: Count | None = None, tokenizer: str | None = None
+    texts: Mapping[str, pa.ChunkedArray],
+    max_length: int,
+    count: Count | None = None,
+    tokenizer: str | None = None,
+    most: tuple[int, int] = MOST,
 ) -> LengthFacts:
     """Lengths of the texts of every split.
 
@@ -29,8 +35,9 @@ def measure_lengths(
         max_length: Where the recipe cuts.
         count: Texts to their numbers of tokens; None counts words.
         tokenizer: Name of what `count` uses.
+        most: Texts and characters of a split that `count` reads.
     """
-    lengths = {split: sample_lengths(found, count) for split, found in texts.items()}
+    lengths = {split: sample_lengths(found, count, most) for split, found in texts.items()}
     train = lengths.get("train", next(iter(lengths.values())))
     longest = int(train.max(initial=1))
     # the last bin holds what is longer than nearly all texts: a few outliers would squeeze the rest
@@ -60,11 +67,20 @@ def share_above(lengths: np.ndarray, size: int) -> float:
     return float((lengths > size).mean()) if len(lengths) else 0.0
 
 
-def sample_lengths(text: pa.ChunkedArray, count: Count | None = None) -> np.ndarray:
+def sample_lengths(text: pa.ChunkedArray, count: Count | None = None, most: tuple[int, int] = MOST) -> np.ndarray:
     """Lengths of the texts; in tokens of some of them, drawn by chance."""
     if count is None:
         return pc.list_value_length(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(text))).to_numpy()
     characters = pc.sum(pc.utf8_length(text)).as_py() or 0
-    rows = min(len(text), MOST_ROWS, max(1, int(MOST_CHARACTERS * len(text) / max(characters, 1))))
+    rows = min(len(text), most[0], max(1, int(most[1] * len(text) / max(characters, 1))))
     drawn = np.sort(np.random.default_rng(0).permutation(len(text))[:rows])
     return np.asarray(count(text.take(pa.array(drawn)).to_pylist()), np.int64)
+
+
+def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[int]:
+    """Tokens of each text, special ones included, however long it is."""
+    options = dict(return_attention_mask=False, return_token_type_ids=False, truncation=False, verbose=False)
+    found: list[int] = []
+    for start in range(0, len(texts), BLOCK):
+        found += [len(ids) for ids in tokenizer(list(texts[start : start + BLOCK]), **options)["input_ids"]]
+    return found
