@@ -13,8 +13,10 @@ from hf_multilabel.studies.results import Tried, best_of_groups
 
 # A search of hundreds: one panel with its best is read, a hundred panels are not.
 MOST_PANELS, MOST_LINES, COLUMNS = 12, 8, 3
-# Losses are drawn up to so many times the highest first one.
-LOSSES = 1.5
+# Losses are drawn up to so many times the first one of most runs.
+LOSSES = 1.25
+# Lines that lie on each other are drawn from broad to fine, so that each is seen.
+FINE, BROADER, BROADEST = 1.2, 0.9, 6.0
 
 
 def draw_figures(plan: StudyPlan, tried: Sequence[Tried], folder: Path) -> dict[str, str]:
@@ -67,24 +69,31 @@ def _points(entry: Tried, measure: str) -> dict[int, list[float]]:
     return dict(sorted(points.items()))
 
 
-def _line(axes: Any, entry: Tried, measure: str, label: str, colour: Any) -> bool:
+def _widths(lines: int) -> list[float]:
+    """Of lines in the order in which they are drawn."""
+    return [min(FINE + BROADER * later, BROADEST) for later in reversed(range(lines))]
+
+
+def _line(axes: Any, entry: Tried, measure: str, label: str, colour: Any, width: float) -> bool:
     points = _points(entry, measure)
     if not points:
         return False
     steps, means = list(points), [statistics.fmean(values) for values in points.values()]
-    marker = "" if measure == "train_loss" else "o"
-    axes.plot(steps, means, label=label, color=colour, marker=marker, markersize=3, linewidth=1.4)
+    diverged = any(run["outcome"] == "diverged" for run in entry.runs)
+    marker, label = "" if measure == "train_loss" else "o", f"{label} (diverged)" if diverged else label
+    axes.plot(steps, means, label=label, color=colour, marker=marker, markersize=width + 2, linewidth=width)
     if max(map(len, points.values())) > 1:
         low, high = [min(values) for values in points.values()], [max(values) for values in points.values()]
         axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-    if any(run["outcome"] == "diverged" for run in entry.runs):
+    if diverged:
         axes.plot(steps[-1], means[-1], marker="x", color=colour, markersize=8)
     return True
 
 
 def _compared(best: Sequence[Tried], measure: str, words: str) -> Any | None:
     figure, axes = _figure(1)
-    drawn = [_line(axes[0], entry, measure, entry.name, f"C{i % 10}") for i, entry in enumerate(best[:10])]
+    lines = zip(best[:10], _widths(len(best[:10])), strict=True)
+    drawn = [_line(axes[0], entry, measure, entry.name, f"C{i}", width) for i, (entry, width) in enumerate(lines)]
     return _finished(figure, axes, words, ["best of each group"]) if any(drawn) else None
 
 
@@ -99,9 +108,9 @@ def _panels(tried: Sequence[Tried], measure: str, words: str) -> Any | None:
     colours, drawn = matplotlib.colormaps["viridis"], False
     for panel, entries in zip(axes, groups.values(), strict=False):
         shown = sorted(entries[:MOST_LINES], key=_order)
-        for number, entry in enumerate(shown):
+        for number, (entry, width) in enumerate(zip(shown, _widths(len(shown)), strict=True)):
             label = entry.name.partition(", ")[2] or entry.name
-            drawn |= _line(panel, entry, measure, label, colours(0.9 * number / max(len(shown) - 1, 1)))
+            drawn |= _line(panel, entry, measure, label, colours(0.9 * number / max(len(shown) - 1, 1)), width)
     return _finished(figure, axes, words, list(groups)) if drawn else None
 
 
@@ -114,8 +123,8 @@ def _over(tried: Sequence[Tried], key: str, metric: str, splits: Sequence[str]) 
         if _is_number(entry.labels.get(key)):
             groups.setdefault(entry.group if by_group else "", []).append(entry)
     for panel, split in zip(axes, splits, strict=False):
-        for number, group in enumerate(sorted(groups)):
-            _dots(panel, groups[group], key, split, f"C{number % 10}", group)
+        for number, (group, width) in enumerate(zip(groups, _widths(len(groups)), strict=True)):
+            _dots(panel, groups[group], key, split, f"C{number % 10}", group, width)
         panel.set_xlabel(key)
         panel.set_ylabel(metric)
         panel.set_title(split, fontsize=10)
@@ -127,15 +136,16 @@ def _over(tried: Sequence[Tried], key: str, metric: str, splits: Sequence[str]) 
     return figure
 
 
-def _dots(panel: Any, entries: Sequence[Tried], key: str, split: str, colour: str, label: str) -> None:
+def _dots(panel: Any, entries: Sequence[Tried], key: str, split: str, colour: str, label: str, width: float) -> None:
     finished = sorted((entry for entry in entries if entry.mean(split) is not None), key=lambda e: e.labels[key])
     numbers = [entry.labels[key] for entry in finished]
     for number, entry in zip(numbers, finished, strict=True):
-        panel.plot([number] * len(entry.values[split]), entry.values[split], "o", color=colour, markersize=3)
+        panel.plot([number] * len(entry.values[split]), entry.values[split], "o", color=colour, markersize=width + 2)
     if finished:
         # several combinations at one number differ in something else, too: no line joins them
         style = "-" if len(set(numbers)) == len(numbers) else ""
-        panel.plot(numbers, [entry.mean(split) for entry in finished], style, color=colour, label=label or None)
+        means = [entry.mean(split) for entry in finished]
+        panel.plot(numbers, means, style, color=colour, label=label or None, linewidth=width)
 
 
 def _figure(panels: int) -> tuple[Any, list[Any]]:
@@ -143,7 +153,7 @@ def _figure(panels: int) -> tuple[Any, list[Any]]:
 
     columns = min(panels, COLUMNS)
     rows = math.ceil(panels / columns)
-    figure = Figure(figsize=(7.5 if panels == 1 else 4.6 * columns, 4.4 if panels == 1 else 3.6 * rows), dpi=120)
+    figure = Figure(figsize=(7.5 if panels == 1 else 4.6 * columns, 5.2 if panels == 1 else 4.3 * rows), dpi=120)
     axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for empty in axes[panels:]:
         empty.set_visible(False)
@@ -153,8 +163,11 @@ def _figure(panels: int) -> tuple[Any, list[Any]]:
 def _finished(figure: Any, axes: Sequence[Any], words: str, titles: Sequence[str]) -> Any:
     limits = [axis.get_ylim() for axis in axes if axis.lines]
     if "loss" in words:  # one run that diverges would press all others into one line
-        starts = [float(line.get_ydata()[0]) for axis in axes for line in axis.lines]
-        limits = [(low, min(high, LOSSES * max(starts))) for low, high in limits]
+        lines = [line.get_ydata() for axis in axes for line in axis.lines]
+        top = LOSSES * statistics.median(float(values[0]) for values in lines)
+        shown = [float(value) for values in lines for value in values if value <= top]
+        edge = 0.05 * (max(shown) - min(shown)) or 0.05 * top
+        limits = [(min(shown) - edge, max(shown) + edge)]
     for axis, title in zip(axes, titles, strict=False):
         axis.set_title(title if len(title) <= 44 else f"{title[:43]}…", fontsize=10)
         axis.set_xlabel("optimizer step")
@@ -170,7 +183,8 @@ def _legend(axis: Any) -> None:
     handles, labels = axis.get_legend_handles_labels()
     if handles:
         shown = [label if len(label) <= 48 else f"{label[:47]}…" for label in labels]
-        axis.legend(handles, shown, fontsize=7, framealpha=0.7)
+        columns = 1 if max(map(len, shown)) > 24 else 2
+        axis.legend(handles, shown, fontsize=7, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def _numeric(tried: Sequence[Tried]) -> list[str]:
