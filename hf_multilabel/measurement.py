@@ -199,9 +199,10 @@ def load_rows(
     """
     named = [] if source is None else [f"data.source={json.dumps(find_data(source))}"]
     recipe = recipe_of(finished, [*named, *overrides])
-    given = recipe.data.load_arguments() | {"known_labels": finished.labels} | arguments
+    given = recipe.data.load_arguments() | {"known_labels": finished.labels, "single_file": "train"} | arguments
     if source is not None:
-        # what was brought is used whole, unless it was said otherwise
+        # the run's own data are split as for training; what was brought is used whole, unless it was said otherwise
+        given["single_file"] = "test"
         whole = {"max_rows": None, "validation_size": 0, "test_size": 0, "corrections": None}
         given |= {key: v for key, v in whole.items() if not any(o.startswith(f"data.{key}") for o in overrides)}
     try:

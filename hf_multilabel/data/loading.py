@@ -102,6 +102,7 @@ def load_data(
     textless: Literal["error", "leave_out"] = "error",
     max_rows: Mapping[str, int] | int | None = None,
     known_labels: LabelSpace | None = None,
+    single_file: Literal["train", "test"] | None = None,
     revision: str | None = None,
     config: str | None = None,
 ) -> MultiLabelData:
@@ -109,7 +110,7 @@ def load_data(
 
     Args:
         source: A file or folder (CSV, TSV, JSON Lines, also .gz; Parquet, Arrow, XMC format) or a Hub id OWNER/NAME.
-            A folder's files are named by split; a single file is the training split.
+            A folder's files are named by split.
         text: The column of the text, or several that are joined.
         text_separator: Stands between joined columns.
         strip_html: Replace markup by the text a reader sees.
@@ -134,8 +135,8 @@ def load_data(
         unseen_labels: Labels that only occur outside training: stop, or keep them.
         textless: Rows without text: stop, or leave them out and count them.
         max_rows: At most so many rows of every split, or of those named; chosen by chance, after all checks.
-        known_labels: Those of a finished model: labels go by name into this space, and other names are findings. A
-            single file is the test split then.
+        known_labels: Those of a finished model: labels go by name into this space, and other names are findings.
+        single_file: The split that a single file is; None: train, with `known_labels` test.
         revision: Branch, tag or commit of a Hub dataset.
         config: Configuration of a Hub dataset.
 
@@ -153,7 +154,7 @@ def load_data(
         >>> data.splits["train"].column_names, len(data.labels)
         (['id', 'text', 'labels'], 8)
     """
-    opened = _open(source, splits, revision, config, known_labels)
+    opened = _open(source, splits, revision, config, known_labels, single_file or ("test" if known_labels else "train"))
     columns = TextColumns(as_tuple(text), text_separator, strip_html, id, textless == "leave_out")
     request = LabelRequest(labels, label_format, label_delimiter, unknown=unknown_labels, soft=soft_labels)
     rows, space = _read(opened, columns, request, label_names, known_labels, str(source))
@@ -175,10 +176,10 @@ def _open(
     revision: str | None,
     config: str | None,
     known: LabelSpace | None,
+    only: str,
 ) -> Splits:
     """The splits of a source, among them train, unless a finished model's labels are known."""
     findings = Findings()
-    only = "train" if known is None else "test"
     opened = open_source(source, findings, renamed=renamed, revision=revision, config=config, only=only)
     if known is None and "train" not in opened:
         found = ", ".join(map(repr, opened)) or "none"
