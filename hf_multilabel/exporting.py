@@ -185,7 +185,7 @@ def _check_int8(
     checked = check_int8(INT8, config.label_names, config.decision, full, found, targets)
     note(
         f"{INT8}: micro-F1 {checked['micro_f1']:.4f}, fp32 {checked['fp32_micro_f1']:.4f} on {checked['rows']:,} rows "
-        f"({checked['lost_points']:+.2f} points lost)"
+        f"({abs(checked['lost_points']):.2f} points {'lost' if checked['lost_points'] >= 0 else 'gained'})"
     )
     return checked
 

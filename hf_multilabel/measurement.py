@@ -26,6 +26,7 @@ from hf_multilabel.runs import known_sources
 PREPARATION = ("text_separator", "strip_html")
 SHOWN = 5
 # A key of the section `data` in a message, and the value that it should get.
+DECISION_KEY = re.compile(r" (decision\.[a-z_]+)$")
 KEY = re.compile(r"\b(data\.[a-z_]+)\b(?:: (\w+))?")
 
 
@@ -198,7 +199,10 @@ def load_rows(
         InputError: If the data are not as expected.
     """
     named = [] if source is None else [f"data.source={json.dumps(find_data(source))}"]
-    recipe = recipe_of(finished, [*named, *overrides])
+    try:
+        recipe = recipe_of(finished, [*named, *overrides])
+    except InputError as error:
+        raise InputError(as_typed(finding) for finding in error.findings) from None
     given = recipe.data.load_arguments() | {"known_labels": finished.labels, "single_file": "train"} | arguments
     if source is not None:
         # the run's own data are split as for training; what was brought is used whole, unless it was said otherwise
@@ -218,6 +222,8 @@ def as_typed(finding: Finding) -> Finding:
         >>> as_typed(Finding("D116", "a.csv", "expected ...", "set data.duplicates: warn")).fix
         'set data.duplicates: warn (add data.duplicates=warn to the command)'
     """
+    if (wanted := DECISION_KEY.search(finding.where)) and finding.fix.startswith("write "):
+        return replace(finding, fix=f"add {wanted[1]}=VALUE to the command")
     keys = [key for key in KEY.finditer(finding.fix) if not finding.fix[key.end() :].startswith("=")]
     typed = " ".join(f"{key[1]}={key[2] or 'VALUE'}" for key in keys)
     return replace(finding, fix=f"{finding.fix} (add {typed} to the command)") if typed else finding
@@ -231,7 +237,8 @@ def check_split(recipe: Recipe, data: MultiLabelData, split: str) -> None:
     """
     if split not in data.splits:
         found = f"expected a {split} split, found {', '.join(data.splits)}"
-        raise InputError(Finding("C106", recipe.data.source, found, "give --split"))
+        fix = f"give --split {' or --split '.join(data.splits)}"
+        raise InputError(Finding("C106", recipe.data.source, found, fix))
 
 
 def recipe_of(finished: FinishedModel, overrides: Sequence[str]) -> Recipe:

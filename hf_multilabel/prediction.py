@@ -28,6 +28,8 @@ from hf_multilabel.request import check_output
 
 logger = logging.getLogger(__name__)
 FORMATS = ("jsonl", "csv")
+# Ending of an output to its format, where none is said.
+ENDINGS = {"": "jsonl", ".jsonl": "jsonl", ".json": "jsonl", ".txt": "jsonl", ".csv": "csv"}
 # Places named in a warning.
 SHOWN = 5
 # Between the labels of a CSV cell.
@@ -67,7 +69,11 @@ def predict_file(
         InputError: If model, source, format or decision are wrong, or no row has a text; an output that was there is
             untouched.
     """
-    form = form or ("csv" if output is not None and output.suffix == ".csv" else "jsonl")
+    ending = "" if output is None else output.suffix.lower()
+    if form is None and ending not in ENDINGS:
+        what = f"expected a name that ends in {', '.join(filter(None, ENDINGS))}, found {ending!r}"
+        raise InputError(Finding("C208", str(output), what, "name it so, or say --format jsonl or csv"))
+    form = form or ENDINGS[ending]
     if form not in FORMATS:
         raise InputError(Finding("C201", "--format", f"expected {' or '.join(FORMATS)}, found {form!r}", "choose one"))
     check_output(output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,9 @@ def check_output(output: Path | None) -> None:
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         found = "a folder" if output.is_dir() else f"no folder {output.parent}"
         raise InputError(Finding("C202", str(output), f"expected a file in a folder, found {found}", "name another"))
+    if output is not None and not os.access(output.parent, os.W_OK):
+        found = f"expected a folder that may be written, found no right to write {output.parent}"
+        raise InputError(Finding("C207", str(output), found, "name another folder"))
 
 
 def check_texts(source: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,10 @@ def check_folder(folder: Path, recipe_sha256: str, resume: bool, overwrite: bool
     """
     if folder.exists() and not folder.is_dir():
         raise _refused("T105", folder, "a folder", "a file", "set training.output_dir=FOLDER to another one")
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        fix = "set training.output_dir=FOLDER to another one"
+        raise _refused("T109", folder, "a folder that may be written", f"no right to write {there}", fix)
     run = folder / RUN_FILE
     if resume:
         _check_resumable(folder, recipe_sha256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -242,6 +243,46 @@ def test_messages_say_what_is_typed_and_not_what_a_recipe_has(
     assert "write one of the model's labels, such as 'Computer Science', 'Economics' or 'Electrical" in far
     (tmp_path / "map.json").write_text('{"Phisics": "Physics", "Zoology": "Quantitative Biology"}')
     assert cli.call(["evaluate", model, data, "data.text=body", f"data.label_names={tmp_path / 'map.json'}"]) == 0
+
+
+def test_fixes_name_options_that_are_not_the_ones_just_typed(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, source = str(finished), tmp_path / "in.jsonl"
+    source.write_text('{"id": "a", "text": "stars", "labels": ["Physics"]}\n')
+    assert cli.call(["evaluate", model, str(source), "--split", "tset"]) == 2
+    assert "found test; fix: give --split test" in capsys.readouterr().err
+    assert cli.call(["tune", model, str(source), "--objective", "precision_at_least"]) == 2
+    assert "found null; fix: add decision.precision=VALUE to the command" in capsys.readouterr().err
+    assert cli.call(["predict", model, str(source), "--output", str(tmp_path / "out.xlsx")]) == 2
+    assert "C208" in capsys.readouterr().err
+    assert cli.call(["inspect", "quickstart", "data.label_delimiter=,"]) == 2
+    assert """quote the value: 'data.label_delimiter=","'""" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+
+
+def test_a_place_without_the_right_to_write_is_refused_before_the_work(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, who may write anywhere
+    assert cli.call(["predict", str(finished), "-", "--output", str(tmp_path / "out.jsonl")]) == 2
+    assert f"C207] {tmp_path / 'out.jsonl'}: expected a folder that may be written" in capsys.readouterr().err
+    assert cli.call(["train", "quickstart", f"training.output_dir={tmp_path / 'run'}"]) == 2
+    assert f"found no right to write {tmp_path}; fix: set training.output_dir" in capsys.readouterr().err
+
+
+def test_what_the_machine_refuses_is_no_traceback_and_bugs_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(args: list[str]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/x.csv")
+
+    monkeypatch.setattr(cli, "app", refuse)
+    assert cli.call(["predict"]) == 3
+    assert "/data/x.csv: expected to read or write it, found no space left on device" in capsys.readouterr().err
+    monkeypatch.setattr(cli, "app", lambda args: Path("/nowhere").read_text())
+    with pytest.raises(FileNotFoundError):
+        cli.call(["predict"])
 
 
 def test_a_reader_that_leaves_early_is_no_error(finished: Path, tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ def run(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
     return folder, train(quick_recipe(tiny_backbone_folder, folder))
 
 
+def test_others_may_read_every_file(run: tuple[Path, dict]) -> None:
+    usual = (run[0] / ".." / "usual").resolve()
+    usual.touch()
+    modes = {path.name: path.stat().st_mode for path in run[0].iterdir() if path.is_file()}
+    assert modes == dict.fromkeys(modes, usual.stat().st_mode)
+
+
 def test_folder_is_a_complete_repo(run: tuple[Path, dict]) -> None:
     names = {path.name for path in run[0].iterdir()}
     assert names >= {

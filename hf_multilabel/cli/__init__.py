@@ -7,6 +7,7 @@ Exit codes: 0 done; 2 bad input, nothing written; 3 the machine, the network or 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import sys
 
@@ -23,9 +24,11 @@ from hf_multilabel.cli.space import space
 from hf_multilabel.cli.study import study
 from hf_multilabel.cli.train import train
 from hf_multilabel.cli.tune import tune
-from hf_multilabel.errors import EnvironmentFault, InputError, Interrupted, MultiLabelError
+from hf_multilabel.errors import EnvironmentFault, Finding, InputError, Interrupted, MultiLabelError
 from hf_multilabel.progress import emit, mode
 
+# What no command can help: rights, a full or a read-only disk. Any other OSError is a bug of ours and shows its trace.
+REFUSED_BY_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 # In the order of --help: one function a file, whose docstring and arguments are the command's help.
 COMMANDS = (inspect, train, evaluate, tune, predict, report_command, study, card, push, doctor, space)
 
@@ -57,6 +60,14 @@ def call(arguments: list[str] | None = None) -> int:
         if isinstance(error, Interrupted):  # on every process, each of which has done its part
             leave_group()
         return error.exit_code
+    except OSError as error:
+        if error.errno not in REFUSED_BY_MACHINE:
+            raise
+        what = f"expected to read or write it, found {str(error.strerror).lower()}"
+        fix = "name a place where you may write and that has room; what was there before is untouched"
+        fault = EnvironmentFault(Finding("E101", str(error.filename or "disk"), what, fix))
+        report(fault)
+        return fault.exit_code
     return 0
 
 

@@ -33,6 +33,9 @@ def inspect(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="Write a recommended recipe there, with reasons.")] = None,
     near: Annotated[bool, typer.Option(help="Search for texts that are nearly the same.")] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a recipe or a list of label errors that is there.")
+    ] = False,
 ) -> None:
     """Show what data hold, before training on them.
 
@@ -54,5 +57,6 @@ def inspect(
     from hf_multilabel.inspection import inspect_data
 
     inspect_data(
-        data, overrides or (), shown=labels, output=output, label_errors=label_errors, recipe=recipe, near=near
-    )
+        data, overrides or (), shown=labels, output=output, label_errors=label_errors, recipe=recipe, near=near,
+        overwrite=overwrite,
+    )  # fmt: skip

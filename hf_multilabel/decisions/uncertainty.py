@@ -74,7 +74,7 @@ def expected_scores(
         if errors and own:
             spread = np.nanmean(spread) + (spread - np.nanmean(spread)) * np.hypot(1, errors[name] / own)
         without = np.mean([draws[name] for draws in left_out], axis=0)
-        bounds[name] = [float(end) for end in centred(value, spread[~np.isnan(spread)], level, without)]
+        bounds[name] = np.clip(centred(value, spread[~np.isnan(spread)], level, without), 0.0, 1.0).tolist()
     return {**found, "intervals": bounds}
 
 

@@ -46,6 +46,7 @@ def inspect_data(
     label_errors: Path | None = None,
     recipe: Path | None = None,
     near: bool = True,
+    overwrite: bool = False,
 ) -> DataProfile:
     """Load data, measure what they hold, and print, draw and write it.
 
@@ -57,6 +58,7 @@ def inspect_data(
         label_errors: Where the list of suspected label errors goes, .csv or .jsonl.
         recipe: Where the recommended recipe goes.
         near: Whether to search for near duplicates.
+        overwrite: Whether a recipe and a list that are there may be replaced: people write into both.
 
     Returns:
         What was found.
@@ -66,6 +68,7 @@ def inspect_data(
         EnvironmentFault: If the Hub can't be reached or a file can't be written.
     """
     check_files(output, label_errors, recipe)
+    check_kept(label_errors, recipe, overwrite)
     asked = ask(argument, overrides)
     for guess in asked.guessed:
         note(f"guessed {guess}")
@@ -154,7 +157,8 @@ def recommend_recipe(
     if backbone is not None:
         found = estimate_run(load_recipe(file), backbone, data, profile.lengths)
         memory = f" (about {found.total / 2**30:.1f} GB of memory)"
-    note(f"written: {file}; start it with: hf-multilabel train {file}{memory}")
+    start = f"start it with: hf-multilabel train {file}{memory}"
+    note(f"written: {file}; {'once every row has a text, ' if profile.textless else ''}{start}")
 
 
 def reading_keys(asked: Asked) -> dict[str, Any]:
@@ -165,6 +169,18 @@ def reading_keys(asked: Asked) -> dict[str, Any]:
     kept = {key for key in fields if getattr(section, key) != fields[key].default}
     plain = section.model_dump()
     return {key: plain[key] for key in fields if key in kept | {"text", "labels"} and key not in chosen}
+
+
+def check_kept(label_errors: Path | None, recipe: Path | None, overwrite: bool) -> None:
+    """Refuse to replace what people write into.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    for path in (label_errors, recipe):
+        if path is not None and path.exists() and not overwrite:
+            fix = "give --overwrite to replace it, or name another file"
+            raise InputError(Finding("C124", str(path), "expected a new file, found one that is there", fix))
 
 
 def check_files(output: Path | None, label_errors: Path | None, recipe: Path | None) -> None:

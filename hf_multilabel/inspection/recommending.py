@@ -19,6 +19,8 @@ from hf_multilabel.recipe import Recipe, load_recipe
 
 # From so many labels on, scores are kept in part and most labels are too rare for weights and cuts of their own.
 MANY_LABELS, SOME_LABELS = 1000, 100
+# Share of rows without labels up to which they are taken for slips.
+FEW_EMPTY = 0.01
 LENGTHS = (32, 64, 128, 256, 384, 512)
 # Texts that may be cut before the next length is worth its time.
 MAY_BE_CUT = 0.1
@@ -234,9 +236,10 @@ def _decision(profile: DataProfile) -> list[Choice]:
     else:
         choices = [Choice("decision", "objective", "balanced", "between the F1 of each label and of all pooled")]
     empty = sum(split.rows_without_labels for split in profile.splits.values())
-    if empty:
+    if empty > FEW_EMPTY * sum(split.rows for split in profile.splits.values()):
         return [*choices, Choice("decision", "empty", "allow", f"{empty:,} rows have no label")]
-    return [*choices, Choice("decision", "empty", "at_least_one", "every row has a label")]
+    reason = f"all rows but {empty:,} have a label" if empty else "every row has a label"
+    return [*choices, Choice("decision", "empty", "at_least_one", reason)]
 
 
 def render(choices: Sequence[Choice], profile: DataProfile) -> str:

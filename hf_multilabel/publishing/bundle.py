@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 
 from hf_multilabel.errors import EnvironmentFault, Finding
 from hf_multilabel.publishing.card_sections import generated_parts, record_parts, update_record
+from hf_multilabel.publishing.new_folder import let_others_read
 from hf_multilabel.remote_code.decision_multilabel import hash_labels
 from hf_multilabel.request import MANIFEST, check_run
 
@@ -102,6 +103,7 @@ def stage_bundle(
             _write(staging / name, content)
         found = describe(staging, model.config.label_names) | {"card": record_parts(card)}
         _write(staging / MANIFEST, dump_manifest(found))
+        let_others_read(staging)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(staging, ignore_errors=True)
         found = f"expected to write the model, found {type(error).__name__}: {error}"

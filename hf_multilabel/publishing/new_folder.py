@@ -50,6 +50,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     try:
         staging.mkdir()
         yield staging
+        let_others_read(staging)
         for path in (staging, *staging.rglob("*")):
             _flush(path)
         if folder.exists():
@@ -66,6 +67,14 @@ def new_folder(folder: Path) -> Iterator[Path]:
     finally:
         for rest in (staging, old):
             shutil.rmtree(rest, ignore_errors=True)
+
+
+def let_others_read(folder: Path) -> None:
+    """Give a folder and its files the permissions of new ones; safetensors and temporary folders keep all to us."""
+    mask = os.umask(0)  # it can't be read without being set
+    os.umask(mask)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def _flush(path: Path) -> None:

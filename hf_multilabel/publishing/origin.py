@@ -16,6 +16,7 @@ from hf_multilabel import remote_code
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.publishing.attempts import Attempts, Downloads, describe
 from hf_multilabel.publishing.bundle import MANIFEST, verify_bundle
+from hf_multilabel.publishing.new_folder import let_others_read
 
 # Beside the bundle and no part of it, so it is never pushed.
 ORIGIN_FILE = ".hub.json"
@@ -82,7 +83,7 @@ def download_bundle(repo_id: str, folder: Path, *, revision: str | None = None, 
         fetch_files(api, hub, repo_id, commit, staging)
         origin = Origin(repo_id, revision, commit)
         write_origin(staging, origin)
-        staging.chmod(0o777 & ~current_umask())
+        let_others_read(staging)
         os.replace(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -114,13 +115,6 @@ def fetch_files(api: HfApi, hub: Attempts, repo_id: str, commit: str, folder: Pa
     hub.attempt(fetch_all)
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the client's own notes
     verify_bundle(folder)
-
-
-def current_umask() -> int:
-    """The permissions new files lack; it can't be read without being set."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def foreign_code(folder: Path) -> list[str]:

@@ -285,7 +285,11 @@ def _syntax_finding(error: YAMLError, text: str, place: Callable[[int, int], Pla
     elif isinstance(position, int):
         line, column = text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
     fix = "indent with spaces" if r"'\t'" in problem else "check indentation, quotes and brackets on this line"
-    return Finding("R102", str(place(line, column)), mask(f"expected {what.removeprefix('expected ')}"), fix)
+    where = str(place(line, column))
+    if where.startswith("override ") and "=" in where:
+        key, _, value = where.removeprefix("override ").partition("=")
+        fix = f"""quote the value: '{key}="{value}"'"""
+    return Finding("R102", where, mask(f"expected {what.removeprefix('expected ')}"), fix)
 
 
 def _stop(where: str, what: str, fix: str) -> InputError:

@@ -103,6 +103,16 @@ def test_bad_input_ends_with_two(
     assert not list(tmp_path.iterdir())
 
 
+def test_what_people_write_into_is_not_replaced(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("data: {}  # edited\n")
+    assert cli.call(["inspect", str(QUICKSTART), "--recipe", "mine.yaml"]) == 2
+    assert "C124] mine.yaml: expected a new file" in capsys.readouterr().err
+    assert "edited" in (tmp_path / "mine.yaml").read_text()
+
+
 def test_few_rows_are_described_and_what_needs_more_is_said(
     tmp_path: Path, tiny_backbone_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +124,7 @@ def test_few_rows_are_described_and_what_needs_more_is_said(
     assert "Lengths in tokens" in found.out
     assert "too few rows (12) for a validation and a test split" in found.err
     assert "no label was judged: each needs 10 rows" in found.err
-    assert cli.call([*given, "--recipe", str(tmp_path / "few.yaml")]) == 2
+    assert cli.call([*given, "--recipe", str(tmp_path / "few.yaml"), "--overwrite"]) == 2
     found = capsys.readouterr()
     assert "Lengths in tokens" in found.out
     assert "error[D118]" in found.err
