@@ -129,8 +129,7 @@ def _over(tried: Sequence[Tried], key: str, metric: str, splits: Sequence[str]) 
         panel.set_ylabel(metric)
         panel.set_title(split, fontsize=10)
         panel.grid(alpha=0.25)
-        if _spans(tried, key):
-            panel.set_xscale("log")
+        _scale(panel, tried, key)
         _legend(panel)
     figure.tight_layout()
     return figure
@@ -198,10 +197,16 @@ def _numeric(tried: Sequence[Tried]) -> list[str]:
     ]
 
 
-def _spans(tried: Sequence[Tried], key: str) -> bool:
-    """Whether the numbers are better read on a logarithmic axis."""
-    numbers = [entry.labels[key] for entry in tried if key in entry.labels and _is_number(entry.labels[key])]
-    return min(numbers) > 0 and max(numbers) / min(numbers) >= 20
+def _scale(panel: Any, tried: Sequence[Tried], key: str) -> None:
+    """A logarithmic axis for numbers that span orders of magnitude, linear below the least if 0 is one of them."""
+    numbers = {entry.labels[key] for entry in tried if key in entry.labels and _is_number(entry.labels[key])}
+    least = min((number for number in numbers if number > 0), default=0)
+    if min(numbers) < 0 or max(numbers) < 20 * least:
+        return
+    if 0 in numbers:
+        panel.set_xscale("symlog", linthresh=least)
+    else:
+        panel.set_xscale("log")
 
 
 def _order(entry: Tried) -> tuple[Any, ...]:
