@@ -42,7 +42,7 @@ def test_defaults_of_a_two_line_recipe(work: Path) -> None:
 
 def test_sections_are_the_arguments_of_the_rooms(work: Path) -> None:
     recipe = load(VALID)
-    taken = set(inspect.signature(load_data).parameters) - {"known_labels"}
+    taken = set(inspect.signature(load_data).parameters) - {"known_labels", "single_file", "textless"}
     assert set(recipe.data.load_arguments()) == taken
     own = {"calibration", "prevalence", "risk", "cross_validation"}
     assert set(recipe.decision.model_dump()) <= {

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,10 +38,13 @@ class Raise(TrainerCallback):
 
 
 @pytest.fixture(autouse=True)
-def handlers_are_given_back() -> None:
+def handlers_are_given_back() -> Iterator[None]:
+    # a shell starts what it puts into the background with SIGINT ignored, and what is ignored is left alone
+    started = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     assert [signal.getsignal(number) for number in SIGNALS] == before
+    signal.signal(signal.SIGINT, started)
 
 
 def evaluations(trainer: MultiLabelTrainer) -> list[tuple[int, float]]:
