@@ -11,6 +11,8 @@ from typing import Any
 from hf_multilabel.errors import Finding, InputError, nearest
 
 MANIFEST = "manifest.json"
+# What marks a run's folder from its first step on.
+RUN_FILE = ".run.json"
 # Where runs lie if nothing else is said: RUNS/NAME is a folder's name and no Hub id.
 RUNS = "runs"
 REFITTED = ("data", "decision", "evaluation")
@@ -41,6 +43,8 @@ def check_model(model: str | Path) -> None:
     if folder.exists() and not (folder / "config.json").is_file():
         found = "a file" if folder.is_file() else "no config.json"
         fix = "give the run's folder, for instance runs/quickstart, or a Hub id"
+        if (folder / RUN_FILE).is_file():
+            found, fix = "one that was interrupted", "go on with it: hf-multilabel train RECIPE --resume"
         raise InputError(Finding("C101", str(model), f"expected the folder of a finished run, found {found}", fix))
     if not folder.exists() and not is_hub_id(str(model)):
         what = "expected a run's folder or a Hub id OWNER/NAME, found neither"

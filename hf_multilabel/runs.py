@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
+from hf_multilabel.request import RUN_FILE
 
-RUN_FILE = ".run.json"
 TRAINER_STATE = "trainer_state.json"  # the Trainer's name
 
 

@@ -261,6 +261,14 @@ def test_fixes_name_options_that_are_not_the_ones_just_typed(
     assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
+def test_an_interrupted_run_is_named_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".run.json").write_text("{}")
+    assert cli.call(["evaluate", str(tmp_path)]) == 2
+    assert "found one that was interrupted; fix: go on with it: hf-multilabel train RECIPE --resume" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_place_without_the_right_to_write_is_refused_before_the_work(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
