@@ -88,5 +88,6 @@ def test_first_loss_is_the_cross_entropy_to_the_probabilities(
 
     assert metrics["data"]["soft_labels"]["cells"] == int(((targets > 0) & (targets < 1)).sum())
     assert set(metrics["data"]["soft_labels"]["cells_rounded"]) == {"validation", "test"}
-    write_notes(tmp_path / "hard.csv", {name: tuple(int(y >= 0.5) for y in row) for name, row in told.items()})
+    hard = {name: tuple(int(y >= 0.5) for y in told[name]) for name in data.splits["test"]["id"]}
+    write_notes(tmp_path / "hard.csv", hard)
     assert evaluate(str(folder), None) == evaluate(str(folder), str(tmp_path / "hard.csv"), ["data.soft_labels=false"])
