@@ -168,14 +168,14 @@ def build(page: Page) -> gr.Blocks:
         gr.HTML(colophon(settings))
 
         shown = {"fn": page.label_text, "inputs": [text, slider], "outputs": [answer, scored]}
-        submit.click(**shown, api_name="label_text")
-        text.submit(**shown, api_visibility="private")
+        moved = {"fn": page.move, "inputs": [scored, slider], "outputs": [point, answer]}
+        moved |= {"show_progress": "hidden", "api_visibility": "private"}
+        asked = [submit.click(**shown, api_name="label_text"), text.submit(**shown, api_visibility="private")]
         if examples is not None:
-            examples.load_input_event.then(**shown, api_visibility="private")
-        slider.change(
-            page.move, [scored, slider], [point, answer],
-            show_progress="hidden", trigger_mode="always_last", api_visibility="private",
-        )  # fmt: skip
+            asked.append(examples.load_input_event.then(**shown, api_visibility="private"))
+        for event in asked:  # the slider may have been moved while the model was at work
+            event.then(**moved)
+        slider.change(**moved, trigger_mode="always_last")
         file.change(page.read_file, [file], [outcome, column, download], api_visibility="private")
         start.click(page.label_file, [file, column, slider], [outcome, download], api_name="label_file")
         blocks.load(js=ANNOUNCE)
