@@ -83,8 +83,9 @@ def __getattr__(name: str) -> Any:
 def _is_command() -> bool:
     """Whether this process is one of our commands: they import what they need when they know that it is needed."""
     started = sys.argv[0] if sys.argv else ""
-    # Python calls a module "-m" until it has found the file to run
-    return started == "-m" or Path(started).stem == "hf-multilabel"
+    if started == "-m":  # until Python has found the file to run; the module may be anyone's that imports us
+        return "hf_multilabel" in sys.orig_argv
+    return Path(started).stem == "hf-multilabel"
 
 
 if not _is_command():

@@ -25,8 +25,9 @@ from hf_multilabel.runs import known_sources
 # How texts are prepared, which belongs to a model; the other keys of `data` say what the files hold.
 PREPARATION = ("text_separator", "strip_html")
 SHOWN = 5
-# A key of the section `data` in a message, and the value that it should get.
+# Where a message is about a key of the section `decision`.
 DECISION_KEY = re.compile(r" (decision\.[a-z_]+)$")
+# A key of the section `data` in a message, and the value that it should get.
 KEY = re.compile(r"\b(data\.[a-z_]+)\b(?:: (\w+))?")
 
 

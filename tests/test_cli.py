@@ -334,3 +334,16 @@ def test_inspect_shows_labels_and_lengths() -> None:
     assert done.returncode == 0, done.stderr
     assert "1,000" in done.stdout
     assert "Lengths in tokens" in done.stdout
+
+
+def test_a_module_of_ones_own_that_imports_us_finds_the_classes_registered(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("import hf_multilabel\n")
+    (tmp_path / "mine" / "__main__.py").write_text(
+        "from transformers import CONFIG_MAPPING\nprint('multilabel' in CONFIG_MAPPING)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mine"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "True"

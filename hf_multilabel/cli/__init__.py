@@ -64,8 +64,8 @@ def call(arguments: list[str] | None = None) -> int:
         if error.errno not in REFUSED_BY_MACHINE:
             raise
         what = f"expected to read or write it, found {str(error.strerror).lower()}"
-        fix = "name a place where you may write and that has room; what was there before is untouched"
-        fault = EnvironmentFault(Finding("E101", str(error.filename or "disk"), what, fix))
+        fix = "name a place where you may read and write and that has room"
+        fault = EnvironmentFault(Finding("C125", str(error.filename or "disk"), what, fix))
         report(fault)
         return fault.exit_code
     return 0
