@@ -10,8 +10,8 @@ test rows are never scored. A run appends a JSON line to --output and its scores
 already is left out, so an interrupted command goes on where it was.
 
 A decision's cuts are fitted on one half of the validation rows and applied to the other, both ways round, over twenty
-random halvings: with the quickstart's shrinkage (c=40), and with the package's default (c=1), which does not presuppose
-a loss that weighs positives. The time is CPU core-seconds of the head's start and of training on one thread; they mean
+random halvings: with the quickstart's shrinkage (c=40), and with the default beside losses without weights (c=1). The
+time is CPU core-seconds of the head's start and of training on one thread; they mean
 about the same on a busy machine. The tables show how far a setting is from the first line of its table in (micro-F1 +
 macro-F1) / 2 with c=1, and the standard error of that difference: a bootstrap over the validation rows, the same draws
 for both. It says nothing of the seed; for that, run several.
