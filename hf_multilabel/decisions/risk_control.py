@@ -16,6 +16,7 @@ than one temperature, which leaves the order of all scores as it is.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,6 @@ from hf_multilabel.evaluation import as_label_sets, as_probabilities, row_chunks
 STARTS = tuple(
     np.arange(0.05, 1, 0.1).round(2).tolist()
 )  # of the walks toward lower cuts; fixed before any row is seen
-BATCH = 1 << 18  # losses of candidates x rows looked at together
 METHODS = {
     ("recall", False): "conformal risk control",
     ("recall", True): "risk-controlling prediction sets, betting bound",
@@ -92,7 +92,7 @@ def fit_risk(probs: ArrayLike | torch.Tensor, targets: Any, risk: Mapping[str, A
     Raises:
         ValueError: If shapes or values are wrong.
 
-    Cost: recall sorts the positives, with a confidence it also goes over the rows once for each positive below the cut;
+    Cost: recall sorts the positives, with a confidence it also goes over the rows once for each halving of them;
     precision sorts the scores above the cut. Both read the scores a few times; memory of one chunk beside that.
 
     Reference: Angelopoulos et al. 2024 (conformal risk control), Bates et al. 2021, Angelopoulos et al. 2021.
@@ -143,8 +143,8 @@ def recall_cut(
     """The lowest score that must be taken for a mean share of missed labels of at most alpha; None if none is enough.
 
     A row's loss is the share of its labels below the cut; rows without labels have none and are left out. The risk
-    rises with the cut, at the scores of positives only, so that a walk upward stops at the first positive whose loss
-    breaks the promise.
+    rises with the cut, at the scores of positives only, and so does no bound on it fall: the highest cut that keeps the
+    promise is found by halves.
 
     Args:
         scores: Shape (N, L).
@@ -162,38 +162,20 @@ def recall_cut(
     score, loss = score[order], 1 / counts[row[order]]
     last = np.flatnonzero(np.diff(score, append=np.inf) > 0)  # of equal scores, taken or missed together
     if delta is None:
-        promised = (np.cumsum(loss)[last] + 1) / (rows + 1) <= alpha + 1e-12
-        if not 1 / (rows + 1) <= alpha + 1e-12:
-            return None
+        promised = int(((np.cumsum(loss)[last] + 1) / (rows + 1) <= alpha + 1e-12).sum())
+        nothing_missed = 1 / (rows + 1) <= alpha + 1e-12
     else:
         index = (np.cumsum(counts > 0) - 1)[row[order]]
         # drawn once for all: rows may stand sorted, but a bet must not know what comes
         place = np.random.default_rng(0).permutation(rows)[index]
-        if not passes_betting(np.zeros((1, rows)), alpha, delta)[0]:
-            return None
-        promised = _walk(place, loss, last, rows, alpha, delta)
-    missed = int(np.argmin(promised)) if not promised.all() else len(last) - 1
-    return float(score[last[missed]])
 
+        def promises(position: int) -> bool:
+            missed = slice(0, int(last[position]) + 1)
+            return passes_betting(np.bincount(place[missed], loss[missed], rows), alpha, delta)
 
-def _walk(
-    place: NDArray[np.int64], loss: NDArray[np.float64], last: NDArray[np.int64], rows: int, alpha: float, delta: float
-) -> NDArray[np.bool_]:
-    """Per distinct score, lowest first, whether it may be missed; the walk ends after the first that may not."""
-    promised = np.zeros(len(last), bool)
-    losses, done, start, width = np.zeros(rows), 0, 0, 8
-    while start < len(last):
-        ends = last[start : start + width]
-        part = slice(done, ends[-1] + 1)
-        table = np.zeros((len(ends), rows))
-        np.add.at(table, (np.searchsorted(ends, np.arange(part.start, part.stop)), place[part]), loss[part])
-        table = losses + np.cumsum(table, axis=0)
-        promised[start : start + width] = passes_betting(table, alpha, delta)
-        if not promised[start : start + width].all():
-            break
-        losses, done, start = table[-1], int(ends[-1]) + 1, start + width
-        width = min(2 * width, max(1, BATCH // rows))
-    return promised
+        promised = bisect_left(range(len(last)), True, key=lambda position: not promises(position))
+        nothing_missed = passes_betting(np.zeros(rows), alpha, delta)
+    return float(score[last[min(promised, len(last) - 1)]]) if nothing_missed else None
 
 
 def precision_cut(

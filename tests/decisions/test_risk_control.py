@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from scipy.stats import binom
 
-from hf_multilabel.decisions.bounds import bentkus, hoeffding, hoeffding_bentkus, passes_betting
+from hf_multilabel.decisions.bounds import STAKES, bentkus, hoeffding, hoeffding_bentkus, passes_betting
 from hf_multilabel.decisions.fitting import check_promises, fit_from_logits, halves
 from hf_multilabel.decisions.risk_control import (
     STARTS,
@@ -82,7 +82,9 @@ def test_recall_cut_is_the_highest_that_a_loop_finds(
         losses = np.empty(kept.sum())
         losses[order] = 1 - recalls(probs[kept], targets[kept], cut)
         n = len(losses)
-        holds = (losses.sum() + 1) / (n + 1) <= alpha + 1e-12 if delta is None else wealth(losses, alpha) > 1 / delta
+        holds = (
+            (losses.sum() + 1) / (n + 1) <= alpha + 1e-12 if delta is None else wealth(losses, alpha, delta) > 1 / delta
+        )
         if not holds:
             break
         promised.append(cut)
@@ -92,27 +94,44 @@ def test_recall_cut_is_the_highest_that_a_loop_finds(
         assert found == min(max(promised[-1], probs[targets].min()), probs[targets].max())
 
 
-def wealth(losses: np.ndarray, alpha: float) -> float:
-    """The gambler of `passes_betting`, one row after the other."""
-    stake = best = 1.0
-    mean, spread, total, squares = 0.5, 0.25, 0.0, 0.0
-    for i, loss in enumerate(losses, 1):
-        gain = alpha - mean
-        stake *= 1 + min(max(gain / (spread + gain**2), 0), 0.9 / (1 - alpha)) * (alpha - loss)
-        best = max(best, stake) if i > 1 else stake
-        total += loss
-        mean = (0.5 + total) / (i + 1)
-        squares += (loss - mean) ** 2
-        spread = (0.25 + squares) / (i + 1)
+def wealth(losses: np.ndarray, alpha: float, delta: float) -> float:
+    """The mean stake of the gamblers of `passes_betting` at its highest, one row after the other."""
+    n = len(losses)
+    bets = [min(m * np.sqrt(2 * np.log(1 / delta) / (n * alpha * (1 - alpha))), 0.999 / (1 - alpha)) for m in STAKES]
+    stakes, best = [1.0] * len(bets), 0.0
+    for loss in losses:
+        stakes = [stake * (1 + bet * (alpha - loss)) for stake, bet in zip(stakes, bets, strict=True)]
+        best = max(best, sum(stakes) / len(stakes))
     return best
 
 
 def test_bets_equal_a_loop() -> None:
     rng = np.random.default_rng(0)
     losses = rng.random((30, 80)) * rng.random((30, 1)) ** 2 * 0.4
-    expected = [wealth(row, 0.1) > 10 for row in losses]
+    expected = [wealth(row, 0.1, 0.1) > 10 for row in losses]
     assert 0 < sum(expected) < 30
-    assert passes_betting(losses, 0.1, 0.1).tolist() == expected
+    assert [passes_betting(row, 0.1, 0.1) for row in losses] == expected
+
+
+def test_a_loss_that_grows_passes_no_test() -> None:
+    """What the search by halves rests on."""
+    rng = np.random.default_rng(0)
+    losses, passed = np.zeros(200), []
+    for row in rng.permutation(200):
+        losses[row] = rng.random()
+        passed.append(passes_betting(losses, 0.1, 0.1))
+    assert passed[0]
+    assert not passed[-1]
+    assert passed == sorted(passed, reverse=True)
+
+
+@pytest.mark.parametrize(("spread", "least"), [("all or nothing", 0.1), ("little", 0.01)])
+def test_a_bet_is_lost_no_more_often_than_allowed(spread: str, least: float) -> None:
+    """At a mean loss of exactly alpha; the least favourable of all risks that must not pass."""
+    rng = np.random.default_rng(0)
+    losses = rng.random((2000, 300)) < 0.1 if spread == "all or nothing" else 0.2 * rng.random((2000, 300))
+    share = np.mean([passes_betting(row, 0.1, 0.2) for row in losses])
+    assert least < share <= 0.2 + 2 * np.sqrt(0.2 * 0.8 / 2000)
 
 
 def test_hoeffding_bentkus_is_the_lower_of_two_p_values() -> None:
