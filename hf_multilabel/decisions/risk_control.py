@@ -171,7 +171,8 @@ def recall_cut(
 
         def promises(position: int) -> bool:
             missed = slice(0, int(last[position]) + 1)
-            return passes_betting(np.bincount(place[missed], loss[missed], rows), alpha, delta)
+            losses = np.bincount(place[missed], weights=loss[missed], minlength=rows)
+            return passes_betting(losses.astype(np.float64), alpha, delta)
 
         promised = bisect_left(range(len(last)), True, key=lambda position: not promises(position))
         nothing_missed = passes_betting(np.zeros(rows), alpha, delta)
