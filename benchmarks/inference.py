@@ -2,6 +2,7 @@
 
     python benchmarks/inference.py --model runs/quickstart --data comments.csv.gz --text comment_text   # 2-3 minutes
     python benchmarks/inference.py --model runs/quickstart --texts 32 --rounds 1                        # does it run?
+    python benchmarks/inference.py --size bert-base --texts 96 --rounds 3 --data ...    # a larger backbone, drawn weights
 
 All ways get the same token ids, sorted by length and padded in the same batches, and give label sets by the stored
 decision; reading and tokenizing are not timed. `--of` texts are sorted together, and evenly spread batches of them are
@@ -30,8 +31,10 @@ import onnxruntime
 import torch
 import transformers
 from tqdm.auto import tqdm
+from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
 from hf_multilabel.assets import recipes_folder
+from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.data.batching import beginning
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.inference import FinishedModel
@@ -70,6 +73,16 @@ def read_batches(finished: FinishedModel, options: argparse.Namespace) -> list[B
             padded[row, : len(found)], mask[row, : len(found)] = found, 1
         batches.append({"input_ids": padded, "attention_mask": mask})
     return batches
+
+
+def bert_base(tokenizer: PreTrainedTokenizerBase) -> FinishedModel:
+    """Six labels on an encoder of BERT-base's size; its weights are drawn, which time does not depend on."""
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(tokenizer))
+    with tempfile.TemporaryDirectory() as folder:
+        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+        backbone = Backbone(folder, "bert-base", config, tokenizer, None, None, True)
+        return FinishedModel("bert-base", build_model(backbone, list("abcdef")).eval(), tokenizer)
 
 
 def torch_way(finished: FinishedModel, dtype: torch.dtype, attention: str) -> Way:
@@ -152,6 +165,7 @@ def main() -> None:
     """Export in memory, then time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="runs/quickstart", help="folder of a finished run")
+    parser.add_argument("--size", choices=("bert-base",), help="this size with drawn weights and the model's tokenizer")
     parser.add_argument("--data", help="file of texts, for instance Jigsaw's comments; the bundled test rows if none")
     parser.add_argument("--text", default="text", help="its column")
     parser.add_argument("--attention", default="sdpa", choices=("sdpa", "eager"), help="of both torch ways")
@@ -164,6 +178,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     finished = FinishedModel.load(options.model)
+    if options.size:
+        finished = bert_base(finished.tokenizer)
     batches = read_batches(finished, options)
     seconds, differing = measure(build_ways(finished, options), batches, options.rounds, CLOCKS[options.clock])
     report(seconds, differing, batches)
