@@ -2,7 +2,7 @@
 
     python benchmarks/inference.py --model runs/quickstart --data comments.csv.gz --text comment_text   # 2-3 minutes
     python benchmarks/inference.py --model runs/quickstart --texts 32 --rounds 1                        # does it run?
-    python benchmarks/inference.py --size bert-base --texts 96 --rounds 3 --data ...    # a larger backbone, drawn weights
+    python benchmarks/inference.py --size bert-base --texts 96 --rounds 3 --data ...    # larger, with drawn weights
 
 All ways get the same token ids, sorted by length and padded in the same batches, and give label sets by the stored
 decision; reading and tokenizing are not timed. `--of` texts are sorted together, and evenly spread batches of them are
@@ -81,7 +81,7 @@ def bert_base(tokenizer: PreTrainedTokenizerBase) -> FinishedModel:
     config = BertConfig(vocab_size=len(tokenizer))
     with tempfile.TemporaryDirectory() as folder:
         BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-        backbone = Backbone(folder, "bert-base", config, tokenizer, None, None, True)
+        backbone = Backbone(folder, folder, config, tokenizer, None, None, True)
         return FinishedModel("bert-base", build_model(backbone, list("abcdef")).eval(), tokenizer)
 
 
