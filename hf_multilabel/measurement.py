@@ -17,7 +17,7 @@ from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.comparison import compare_labels, compare_runs
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel
-from hf_multilabel.overlap import TOLERATED, fitted_share, warn_of_fitted_rows
+from hf_multilabel.overlap import TOLERATED, fitted_share, trained_share, warn_of_fitted_rows, warn_of_trained_rows
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.recipe.opening import find_data
 from hf_multilabel.runs import known_sources
@@ -56,7 +56,9 @@ def evaluate(
     found = finished.evaluate(
         data, split, batch_size, recipe.evaluation.k, recipe.evaluation.intervals, recipe.evaluation.keep_scores
     )
-    share = fitted_share(finished, data.splits[split]["text"][:])
+    texts = data.splits[split]["text"][:]
+    warn_of_trained_rows(trained_share(finished, texts))
+    share = fitted_share(finished, texts)
     if warn_of_fitted_rows(share, "its scores here are optimistic, and not shown"):
         del found["tuned"]
     return found
@@ -137,7 +139,9 @@ def score_pair(
     as_read = prepared == {key: getattr(recipe.data, key) for key in PREPARATION}
     read = data if as_read else load_rows(first, source, overrides, **prepared)[1]
     for finished, rows in ((first, data), (second, read)):
-        share = fitted_share(finished, rows.splits[split]["text"][:])
+        texts = rows.splits[split]["text"][:]
+        warn_of_trained_rows(trained_share(finished, texts))
+        share = fitted_share(finished, texts)
         if share > TOLERATED:
             part = "those" if share == 1 else f"{share:.0%} of them among those"
             found = f"expected rows that no decision was fitted on, found {part} of {finished.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,21 @@ def fitted_share(finished: FinishedModel, texts: Sequence[str]) -> float:
     if hash_rows(texts) in {decision.get("rows_sha256"), *decision.get("splits_sha256", {}).values()}:
         return 1.0
     return shared_rows(decision["rows_sketch"], texts) if "rows_sketch" in decision else 0.0
+
+
+def trained_share(finished: FinishedModel, texts: Sequence[str]) -> float:
+    """The share of some rows that a model was trained on, as its metrics.json knows it; 0 where nothing is known."""
+    try:
+        counted = json.loads(finished.file("metrics.json").read_text(encoding="utf-8")).get("data", {})
+    except InputError:
+        return 0.0
+    return shared_rows(counted["train_sketch"], texts) if "train_sketch" in counted and len(texts) else 0.0
+
+
+def warn_of_trained_rows(share: float) -> None:
+    """Say what share of the rows at hand the model was trained on, if it is more than splits have in common."""
+    if share > TOLERATED:
+        note(f"warning: the model was trained on {rows_of(share)}: its scores here say nothing of new texts")
 
 
 def warn_of_fitted_rows(share: float, consequence: str) -> bool:

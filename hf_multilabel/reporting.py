@@ -23,10 +23,11 @@ from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel, judge, measure
 from hf_multilabel.measurement import check_split, describe_differences, load_rows, recipe_of, score_pair
-from hf_multilabel.overlap import fitted_share, rows_of, warn_of_fitted_rows
+from hf_multilabel.overlap import TOLERATED, fitted_share, rows_of, trained_share, warn_of_fitted_rows
 from hf_multilabel.publishing.bundle import RECIPE
 from hf_multilabel.publishing.card_decision import tell_decision
 from hf_multilabel.publishing.card_text import flatten
+from hf_multilabel.publishing.card_training import HASHES
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.release import FinishedRun
 from hf_multilabel.reports.attention import encode, length_of
@@ -88,20 +89,23 @@ def report_run(
         calibrated = score(calibration=decision["calibration"])
     counted = training_counts(data)
     metrics = measure(scores, targets, decision, recipe.evaluation.k, *counted, intervals=True, calibrated=calibrated)
-    trained_on = split == "train" and source is None
-    share = fitted_share(finished, data.splits[split]["text"][:])
-    if trained_on:
-        note("warning: the model was trained on these very rows: the report refuses its scores")
+    measured = data.splits[split]["text"][:]
+    trained = 1.0 if split == "train" and source is None else trained_share(finished, measured)
+    share = fitted_share(finished, measured)
+    if trained_on := trained > TOLERATED:
+        note(f"warning: the model was trained on {rows_of(trained)}: the report refuses its scores")
     if trained_on or warn_of_fitted_rows(share, "the report refuses its scores"):
         del metrics["tuned"]
     outcome = judge(scores if calibrated is None else calibrated, targets, decision, *counted)
     said = stored(finished, "metrics.json", {})
     name = Path(model).name if Path(model).is_dir() else model
     profile = own_profile(finished, said) if source else data_profile(finished, recipe, data, said)
+    refused = TRAINED_ON if trained_on else IN_SAMPLE
     page = build_page(
         finished, data, split, outcome, metrics, name=name, history=stored(finished, "history.json", []),
         said=said, recipe=finished.file(RECIPE).read_text(encoding="utf-8"), texts=texts,
-        refused=TRAINED_ON if trained_on else IN_SAMPLE.replace(rows_of(1), rows_of(share)), profile=profile,
+        refused=refused.replace(rows_of(1), rows_of(trained if trained_on else share)),
+        profile=profile,
     )  # fmt: skip
     return write_page(page, output or (Path(model) if Path(model).is_dir() else Path()) / REPORT)
 
@@ -217,10 +221,11 @@ def build_page(
         layer_cosines=cosine_by_layer(finished, texts),
     )  # fmt: skip
     said = facts["said"]
+    counted = {key: value for key, value in said.get("data", data.statistics).items() if key not in HASHES}
     further = RunFacts(
         decision=tell_decision(decision, len(data.labels)),
         training=list(flatten(said.get("training", {}))),
-        data=list(flatten(said.get("data", data.statistics))),
+        data=list(flatten(counted)),
         recipe=facts["recipe"],
         refused=facts["refused"],
         looks=look_closely(finished.model, finished.tokenizer, evidence, facts["texts"]),

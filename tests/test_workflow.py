@@ -282,6 +282,26 @@ def test_fitted_rows_are_known_among_others(
     assert set(found) == ({"fixed", "tuned"} if fitted == 1 else {"fixed"})
 
 
+@pytest.mark.parametrize(("known", "others", "said"), [(10, 0, "these very rows"), (8, 24, "25% of these rows")])
+def test_rows_of_the_training_are_known_in_a_brought_file(
+    known: int, others: int, said: str, run: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished = FinishedModel.load(run[0])
+    splits, names = load_rows(finished, None)[1].splits, finished.labels.names
+    rows = [*splits["train"].select(range(known)), *splits["test"].select(range(others))]
+    lines = [{"text": row["text"], "labels": [names[label] for label in row["labels"]]} for row in rows]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    evaluate(str(run[0]), str(tmp_path / "rows.jsonl"), ["data.id=null"])
+    assert f"warning: the model was trained on {said}" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_runs_own_test_rows_are_not_those_of_the_training(
+    run: tuple[Path, dict], capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(str(run[0]), None)
+    assert "trained on" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("override", "match"),
     [

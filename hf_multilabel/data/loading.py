@@ -35,6 +35,7 @@ from hf_multilabel.data.sources import Splits, open_source
 from hf_multilabel.data.splitting import balance_report, split_rows
 from hf_multilabel.data.texts import read_texts
 from hf_multilabel.data.vocabulary import Vocabulary
+from hf_multilabel.decisions.row_sketch import KEPT_OF_TRAINING, sketch_rows
 from hf_multilabel.errors import Finding, raise_findings
 
 __all__ = ["MultiLabelData", "load_data", "read_texts"]
@@ -327,6 +328,9 @@ def _finish(rows: Mapping[str, Rows], space: LabelSpace, statistics: dict[str, A
         **({"imbalance": measure_imbalance(rows["train"].labels)} if "train" in rows else {}),
         "fingerprints": {split: dataset._fingerprint for split, dataset in splits.items()},
     }
+    if "train" in rows:
+        texts = (text.as_py() for text in rows["train"].text)
+        statistics["train_sketch"] = sketch_rows(texts, KEPT_OF_TRAINING)
     return MultiLabelData(splits, space, statistics)
 
 

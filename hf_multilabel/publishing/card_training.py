@@ -11,10 +11,13 @@ from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_text import flatten, number, plural
 
 SPLITS = ("train", "validation", "test")
-# Statistics that have a place of their own, or that say nothing to a reader.
+# Statistics that programs read.
+HASHES = ("fingerprints", "train_sketch")
+# Those that have a place of their own, or that say nothing to a reader.
 TOLD = (
+    *HASHES,
     "rows", "rows_in_source", "labels", "cardinality", "density", "rows_without_labels", "splits", "split_seed",
-    "balance", "duplicates", "unseen_labels", "imbalance", "fingerprints", "truncated_share",
+    "balance", "duplicates", "unseen_labels", "imbalance", "truncated_share",
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hf_multilabel.decisions.row_sketch import BYTES, KEPT, shared_rows, sketch_rows
+from hf_multilabel.decisions.row_sketch import BYTES, KEPT, KEPT_OF_TRAINING, shared_rows, sketch_rows
 
 TEXTS = [f"text {number}" for number in range(6000)]
 OTHERS = [f"another {number}" for number in range(6000)]
@@ -30,6 +30,12 @@ def test_of_many_rows_a_sample_tells(asked: list[str], share: float) -> None:
 
 def test_too_few_to_tell_is_nothing() -> None:
     assert shared_rows(sketch_rows(TEXTS), TEXTS[:5]) == 0.0
+
+
+def test_a_larger_sketch_knows_a_few_hundred_of_many_rows() -> None:
+    many = [f"row {number}" for number in range(40_000)]
+    assert shared_rows(sketch_rows(many, KEPT_OF_TRAINING), [*many[:300], *OTHERS[:300]]) == pytest.approx(0.5, abs=0.2)
+    assert shared_rows(sketch_rows(many, KEPT_OF_TRAINING), OTHERS[:600]) == 0.0
 
 
 def test_a_sketch_is_small_and_knows_no_order_or_repetition() -> None:
