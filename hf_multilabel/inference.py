@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -267,6 +268,21 @@ class FinishedModel:
             found = f"expected {name} beside the model, found none"
             raise InputError(Finding("C108", self.name, found, "give a folder written by hf-multilabel train"))
         return path
+
+    def stored(self, name: str, otherwise: Any) -> Any:
+        """The content of a JSON file beside the weights, or something else where there is none.
+
+        Args:
+            name: As for `file`.
+            otherwise: Returned where the file is missing or damaged.
+
+        Raises:
+            EnvironmentFault: If the Hub can't be reached.
+        """
+        try:
+            return json.loads(self.file(name).read_text(encoding="utf-8"))
+        except (InputError, ValueError):
+            return otherwise
 
     @property
     def labels(self) -> LabelSpace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,10 +32,11 @@ def fitted_share(finished: FinishedModel, texts: Sequence[str]) -> float:
 
 def trained_share(finished: FinishedModel, texts: Sequence[str]) -> float:
     """The share of some rows that a model was trained on, as its metrics.json knows it; 0 where nothing is known."""
-    try:
-        counted = json.loads(finished.file("metrics.json").read_text(encoding="utf-8")).get("data", {})
-    except InputError:
-        return 0.0
+    return _share_of_sketch(finished.stored("metrics.json", {}), texts)
+
+
+def _share_of_sketch(metrics: Mapping[str, Any], texts: Sequence[str]) -> float:
+    counted = metrics.get("data", {})
     return shared_rows(counted["train_sketch"], texts) if "train_sketch" in counted and len(texts) else 0.0
 
 
@@ -88,22 +88,28 @@ def check_unseen(recipe: Recipe, data: MultiLabelData, split: str, metrics: Mapp
             raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give validation rows"))
 
 
-def check_apart(recipe: Recipe, data: MultiLabelData, split: str, own: MultiLabelData | None) -> None:
+def check_apart(
+    recipe: Recipe, data: MultiLabelData, split: str, own: MultiLabelData | None, metrics: Mapping[str, Any]
+) -> None:
     """Refuse rows of which many are among those of `check_unseen`, told by their texts; say it if a few are.
 
     Args:
         recipe: Names the source.
         data: Holds the rows.
         split: Theirs.
-        own: The run's own data, None where they are not here or are the ones at hand.
+        own: The run's own data, None where they are not here.
+        metrics: Content of metrics.json, whose sketch tells the training rows where the data are gone.
 
     Raises:
         InputError: If more than `TOLERATED` of them are.
     """
     given = data.splits[split]["text"][:]
-    for name in ("train", "test") if own is not None else ():
-        known = set(own.splits[name]["text"][:]) if name in own.splits else set()
-        share = sum(text in known for text in given) / max(len(given), 1)
+    for name in ("train", "test"):
+        if own is not None and name in own.splits:
+            known = set(own.splits[name]["text"][:])
+            share = sum(text in known for text in given) / max(len(given), 1)
+        else:
+            share = _share_of_sketch(metrics, given) if name == "train" else 0.0
         if share > TOLERATED:
             what = f"expected rows apart from those of the run, found {share:.0%} of them among its {name} rows"
             raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give validation rows"))

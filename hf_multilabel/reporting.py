@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from hf_multilabel.console import list_files, note
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.data.profile import profile_data
 from hf_multilabel.data.profile.lengths import count_tokens
-from hf_multilabel.errors import EnvironmentFault, Finding, InputError, MultiLabelError
+from hf_multilabel.errors import EnvironmentFault, Finding, MultiLabelError
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel, judge, measure
@@ -97,12 +96,12 @@ def report_run(
     if trained_on or warn_of_fitted_rows(share, "the report refuses its scores"):
         del metrics["tuned"]
     outcome = judge(scores if calibrated is None else calibrated, targets, decision, *counted)
-    said = stored(finished, "metrics.json", {})
+    said = finished.stored("metrics.json", {})
     name = Path(model).name if Path(model).is_dir() else model
     profile = own_profile(finished, said) if source else data_profile(finished, recipe, data, said)
     refused = TRAINED_ON if trained_on else IN_SAMPLE
     page = build_page(
-        finished, data, split, outcome, metrics, name=name, history=stored(finished, "history.json", []),
+        finished, data, split, outcome, metrics, name=name, history=finished.stored("history.json", []),
         said=said, recipe=finished.file(RECIPE).read_text(encoding="utf-8"), texts=texts,
         refused=refused.replace(rows_of(1), rows_of(trained if trained_on else share)),
         profile=profile,
@@ -184,14 +183,6 @@ def training_counts(data: MultiLabelData) -> tuple[list[int] | None, int | None]
     if "train" not in data.splits:
         return None, None
     return data.label_matrix("train").getnnz(axis=0).tolist(), int(np.max(data.known_rows()))
-
-
-def stored(finished: FinishedModel, name: str, otherwise: Any) -> Any:
-    """A JSON file beside a model, or something else where there is none."""
-    try:
-        return json.loads(finished.file(name).read_text(encoding="utf-8"))
-    except (InputError, ValueError):
-        return otherwise
 
 
 def build_page(

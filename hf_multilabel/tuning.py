@@ -213,8 +213,10 @@ def prepare(model: str, source: str | None, overrides: Sequence[str], split: str
         split = next(iter(data.splits))
     check_split(recipe, data, split)
     check_unseen(recipe, data, split, metrics)
-    own = None if source is None else own_data(finished, metrics)
-    check_apart(recipe, data, split, own)
+    own = None
+    if source is not None:
+        own = own_data(finished, metrics)
+        check_apart(recipe, data, split, own, metrics)
     rows = MultiLabelData({"validation": data.splits[split]}, data.labels, {})
     check_folds(recipe, overrides)
     check_fit(recipe, rows)

@@ -180,6 +180,18 @@ def test_bad_input_is_refused_and_nothing_is_written(run: Path, tmp_path: Path, 
     assert tree(run) == before
 
 
+def test_training_rows_are_known_where_the_runs_data_are_gone(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = FinishedModel.load(copy)
+    rows, names = tuning.load_rows(finished, None)[1].splits["train"], finished.labels.names
+    lines = [{"text": row["text"], "labels": [names[i] for i in row["labels"]]} for row in rows]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:40]))
+    monkeypatch.setattr(tuning, "own_data", lambda *args: None)
+    with pytest.raises(InputError, match=r"C115.*found 100% of them among its train rows"):
+        tune(str(copy), str(tmp_path / "rows.jsonl"), ["data.id=null"])
+
+
 def test_a_hub_id_is_no_folder() -> None:
     with pytest.raises(InputError, match=r"C114\] me/model: .*tune_hub_model"):
         tune("me/model")
