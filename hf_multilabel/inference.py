@@ -23,6 +23,7 @@ from hf_multilabel.console import note
 from hf_multilabel.data.batching import CHARACTERS_A_TOKEN, MultiLabelCollator, beginning, tokenize
 from hf_multilabel.data.labels import LabelSpace
 from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.data.texts import checked_row
 from hf_multilabel.decisions.top_decision import decide_top
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.evaluation.intervals import confidence_intervals
@@ -138,8 +139,11 @@ def label_sets(
     Yields:
         `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability); of a text that is
         empty or blank there is nothing to decide, whatever the decision says of empty sets, and both are empty.
+
+    Raises:
+        ValueError: If a row has no `id` or no `text`.
     """
-    rows = iter(rows)
+    rows = map(checked_row, rows, itertools.count())
     while block := list(itertools.islice(rows, read_ahead)):
         texts = [row["text"] for row in block if row["text"].strip()]
         decided = zip(*decide(texts), strict=True) if texts else iter(())
@@ -301,12 +305,15 @@ class FinishedModel:
         """Label sets of a stream of texts, in its order.
 
         Args:
-            rows: Each with `id` and `text`.
+            rows: Each with `id` and `text`, whatever column the text had in training.
             batch_size: Texts of one forward pass.
             read_ahead: Texts read and sorted by length before the first is answered.
 
         Returns:
             As `label_sets` yields them.
+
+        Raises:
+            ValueError: If a row has no `id` or no `text`, once that row is reached.
 
         Cost: Constant memory: `read_ahead` texts at a time.
         """

@@ -16,13 +16,14 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from hf_multilabel.console import note
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.decisions.overrides import override_decision
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import READ_AHEAD, FinishedModel, decide_by_length, label_sets
 from hf_multilabel.measurement import reading_of
 from hf_multilabel.progress import track
-from hf_multilabel.publishing.onnx_session import MOST_TOKENS, OnnxModel, is_export
+from hf_multilabel.publishing.onnx_session import FULL, INT8, MOST_TOKENS, OnnxModel, is_export
 from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
 from hf_multilabel.request import check_output
 
@@ -153,6 +154,8 @@ def open_predictor(model: str, settings: Mapping[str, Any], onnx: bool = False) 
         InputError: As `FinishedModel.load` and `OnnxModel.load`, or if the settings do not fit.
     """
     if onnx or is_export(Path(model)):
+        if (Path(model) / FULL).is_file() and (Path(model) / INT8).is_file():
+            note(f"predicting with {FULL} (fp32); for the int8 graph give {Path(model) / INT8}")
         return onnx_predictor(OnnxModel.load(Path(model), torch.get_num_threads()), settings)
     finished = FinishedModel.load(model)
     finished.model.config.decision = another_decision(finished.model.config.decision, finished.labels.names, settings)

@@ -168,7 +168,7 @@ def resume_elsewhere(recipe: Recipe, folder: Path, sources: Mapping[str, str]) -
     if hub.repo_id is None or hub.strategy != "checkpoint" or folder.exists():
         return
     found = fetch_last_checkpoint(hub.repo_id, folder, recipe.dump(), hub.revision)
-    open_run(folder, recipe.sha256, sources, resume=True)
+    open_run(folder, recipe.sha256, recipe.resolved(), sources, resume=True)
     note(f"resuming from {hub.repo_id}: {found.name}")
 
 

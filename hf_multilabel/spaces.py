@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import (
@@ -102,13 +103,15 @@ def resolve_model(
                 if not is_missing(error):
                     raise
                 card = None
+    said = card_metadata(card)
     return SpaceFacts(
         title=title or Path(where).name,
         model=where,
         revision=commit,
         labels=len(config.label_names),
         decision=tell_decision(config.decision, len(config.label_names)),
-        examples=list(examples) or card_examples(card),
+        examples=list(examples) or card_examples(said),
+        license=card_license(said),
     )
 
 
@@ -146,14 +149,25 @@ def check_choices(model: str, output: Path | None, *, push: str | None, local: b
         raise InputError(Finding("C508", model, what, fix))
 
 
-def card_examples(card: Path | None) -> list[str]:
-    """The widget's texts in a model card, none if it has none."""
+def card_metadata(card: Path | None) -> dict[str, Any]:
+    """The YAML block of a model card, empty if it has none that reads."""
     block = None if card is None or not card.is_file() else BLOCK.match(card.read_text(encoding="utf-8"))
     try:
         data = YAML(typ="safe").load(block.group(1)) if block else None
     except YAMLError:
-        return []  # people edit cards, and examples are no reason to stop
-    widget = data.get("widget") if isinstance(data, dict) else None
+        return {}  # people edit cards, and what they say there is no reason to stop
+    return data if isinstance(data, dict) else {}
+
+
+def card_license(said: Mapping[str, Any]) -> str | None:
+    """The licence that a card's YAML block names; the name of one that the Hub has no word for."""
+    names = [said.get(key) for key in ("license_name", "license")]
+    return next((name for name in names if isinstance(name, str) and name not in ("", "other", "unknown")), None)
+
+
+def card_examples(said: Mapping[str, Any]) -> list[str]:
+    """The widget's texts in a card's YAML block, none if it has none."""
+    widget = said.get("widget")
     found = [line.get("text") for line in widget if isinstance(line, dict)] if isinstance(widget, list) else []
     return [text for text in found if isinstance(text, str)]
 

@@ -117,7 +117,7 @@ def train(
     trainer = make_trainer(recipe, args, model, backbone, data, tokens)
     if pusher := push_saves(recipe, data.labels.names, backbone, merger(recipe, backbone, data, args.seed)):
         trainer.add_callback(pusher)
-    on_main(open_run, folder, recipe.sha256, sources(recipe), resume)
+    on_main(open_run, folder, recipe.sha256, recipe.resolved(), sources(recipe), resume)
     seconds = fit(recipe, trainer, data, resume, resume_command)
     model, adapter = saved_weights(recipe, trainer, folder, backbone, data)
     held = hold_out(recipe, plan, trainer, model, tokens)
@@ -154,7 +154,7 @@ def claim_folder(recipe: Recipe, folder: Path, resume: bool, overwrite: bool) ->
     """Refuse a folder, or a repo on the Hub, into which this run may not write; the other processes fall silent."""
     if resume:
         on_main(resume_elsewhere, recipe, folder, sources(recipe))
-    on_main(check_folder, folder, recipe.sha256, resume, overwrite)
+    on_main(check_folder, folder, recipe.sha256, recipe.resolved(), resume, overwrite)
     if recipe.hub.repo_id:
         check_login(recipe.hub.repo_id)
     if not PartialState().is_main_process:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from hf_multilabel import cli
+from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.workflow import train
 from tests.metric_values import assert_same_metrics
@@ -147,6 +148,50 @@ def test_bad_input_ends_with_two(
     monkeypatch.chdir(ROOT)
     assert cli.call(list(arguments)) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "quickstart", "--max-steps", "5"), "training.max_steps=5"),
+        (("train", "quickstart", "--max-steps=5"), "training.max_steps=5"),
+        (("train", "quickstart", "--epochs", "4"), "training.num_train_epochs=4"),
+        (("train", "quickstart", "--max-lenght", "64"), "data.max_length=64"),
+        (("evaluate", "runs/x", "--max-length", "64"), "data.max_length=64"),
+        (("compare", "runs/a", "runs/b"), "hf-multilabel evaluate RUN OTHER_RUN for numbers, report RUN OTHER_RUN"),
+    ],
+)
+def test_what_there_is_not_names_what_does_the_same(
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.call(list(arguments)) == 2
+    assert said in " ".join(capsys.readouterr().err.replace("\u2502", " ").split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("train", "quickstart", "--verbos"), ("evaluate", "runs/x", "--max-steps"), ("predict", "x", "--lr")]
+)
+def test_no_key_is_named_where_none_would_do(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.call(list(arguments)) == 2
+    assert "Keys of the recipe" not in capsys.readouterr().err
+
+
+def test_two_runs_are_compared_whether_or_not_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "rows.csv").write_text("text,labels\n")
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def compare(*given: object, **options: object) -> None:
+        asked.append(given)
+        raise InputError(Finding("C999", "compare", "expected it, found it", "go on"))
+
+    monkeypatch.setattr("hf_multilabel.measurement.compare", compare)
+    for given in (["b"], ["--compare", "b"], ["b", "rows.csv", "data.text=x"], ["rows.csv", "data.text=x"]):
+        cli.call(["evaluate", "a", *given, *(["--compare", "b"] if given[0] == "rows.csv" else [])])
+    assert asked == [("a", "b", None, []), ("a", "b", None, []), *[("a", "b", "rows.csv", ["data.text=x"])] * 2]
 
 
 def test_predict_lines(finished: Path) -> None:

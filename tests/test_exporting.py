@@ -121,6 +121,19 @@ def test_predict_gives_what_torch_gives(
     assert len({tuple(row["labels"]) for row in expected}) > 3
 
 
+def test_predict_says_which_of_two_graphs_it_runs(
+    exported: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = f"predicting with model.onnx (fp32); for the int8 graph give {exported / 'model_int8.onnx'}"
+    predict(exported, texts, tmp_path / "out.jsonl")
+    assert said in capsys.readouterr().err
+    alone = tmp_path / "alone"
+    shutil.copytree(exported, alone, ignore=shutil.ignore_patterns("model_int8.onnx"))
+    for model in (exported / "model_int8.onnx", exported / "model.onnx", alone):
+        predict(model, texts, tmp_path / "out.jsonl")
+        assert "predicting with" not in capsys.readouterr().err
+
+
 def test_predict_recognises_a_file_and_writes_csv(exported: Path, texts: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
     assert cli.call(["predict", str(exported / "model_int8.onnx"), str(texts), "--output", str(output)]) == 0

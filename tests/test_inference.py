@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hf_multilabel.inference import decide_by_length
+from hf_multilabel.inference import decide_by_length, label_sets
 
 WORDS = [3, 1, 8, 2, 7, 1, 5]
 # more characters where there are fewer tokens: sorting by characters would be the wrong way round
@@ -33,3 +33,26 @@ def test_batches_are_cut_by_tokens(most_tokens: int | None, expected: list[list[
     assert done == [len(batch) for batch in expected]
     np.testing.assert_allclose(probs[:, 0], np.array(WORDS) / 10)  # in the order of the texts
     np.testing.assert_array_equal(labels[:, 0], np.array(WORDS) > 4)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"id": "7", "body": "stars"}, "Give {'id': row['id'], 'text': row['body']}: the key is 'text'"),
+        ({"text": "stars"}, "Give {'id': '2', 'text': row['text']}"),
+        ({"id": "7", "text": None}, "found {'id': '7', 'text': None}. Give {'id': row['id'], 'text': TEXT}"),
+        (
+            "stars",
+            "expected a mapping with 'id' and 'text', the text a str, found 'stars'. Give {'id': '2', 'text': TE",
+        ),
+    ],
+)
+def test_a_row_without_id_or_text_is_told_what_to_give(row: object, said: str) -> None:
+    def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones((len(texts), 1)), np.ones((len(texts), 1), bool)
+
+    found = label_sets([{"id": "6", "text": "graphs"}, row], ["a"], decide, read_ahead=1)
+    assert next(found) == {"id": "6", "labels": ["a"], "scores": {"a": 1.0}}
+    with pytest.raises(ValueError, match=r"rows\[1\]") as caught:
+        next(found)
+    assert said in str(caught.value)

@@ -126,8 +126,12 @@ def test_folder_of_an_earlier_run_is_refused_untouched(
 
 
 def test_resuming_another_recipe_is_refused(run: tuple[Path, dict], tiny_backbone_folder: Path) -> None:
-    with pytest.raises(InputError, match="T102"):
-        train(quick_recipe(tiny_backbone_folder, run[0], "training.seed=7"), resume=True)
+    other = quick_recipe(tiny_backbone_folder, run[0], "training.seed=7", "training.max_grad_norm=2.5")
+    with pytest.raises(InputError, match="T102") as caught:
+        train(other, resume=True)
+    (finding,) = caught.value.findings
+    assert finding.what.endswith("was started with, found training.max_grad_norm=2.5, training.seed=7")
+    assert "(no training.max_grad_norm, training.seed=0)" in finding.fix
 
 
 def test_a_folder_that_is_no_run_is_never_overwritten(tiny_backbone_folder: Path, tmp_path: Path) -> None:

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
+from hf_multilabel.cli.hints import Commands
 from hf_multilabel.progress import VARIABLE, log_as_json
 from hf_multilabel.request import check_model
 from hf_multilabel.version import __version__
 
 app = typer.Typer(
     name="hf-multilabel",
+    cls=Commands,
     help="Fine-tune a transformer for multi-label text classification and ship a model that returns label sets.",
     epilog="Start with: hf-multilabel train quickstart",
     no_args_is_help=True,
@@ -97,6 +99,15 @@ def silence_libraries() -> None:
     logging.disable_progress_bar()
     if os.environ.get(VARIABLE) in ("quiet", "json"):
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def take_run(data: str | None, other: str | None, overrides: list[str]) -> tuple[str | None, str | None, list[str]]:
+    """DATA that is a finished run is the other model to compare; DATA itself may follow it."""
+    if other is not None or data is None or not (Path(data) / "config.json").is_file():
+        return data, other, overrides
+    if overrides and "=" not in overrides[0]:
+        return overrides[0], data, overrides[1:]
+    return None, data, overrides
 
 
 def sort_arguments(data: str | None, overrides: list[str] | None) -> tuple[list[str], str | None]:

@@ -8,14 +8,19 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments
+from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments, take_run
 from hf_multilabel.request import check_output
 
 
 def evaluate(
     model: Model,
     data: Annotated[
-        str | None, typer.Argument(help="A file, folder or Hub dataset; without it the one it was trained on.")
+        str | None,
+        typer.Argument(
+            help="A file, folder or Hub dataset; without it the one it was trained on. Or the folder of another run: "
+            "both are then compared.",
+            metavar="[DATA | OTHER_RUN]",
+        ),
     ] = None,
     overrides: Overrides = None,
     split: Annotated[
@@ -35,6 +40,7 @@ def evaluate(
     """
     check_output(output)
     overrides, data = sort_arguments(data, overrides)
+    data, other, overrides = take_run(data, other, overrides)
     begin(*filter(None, (model, other)), data=data)
     from hf_multilabel.console import compared_labels_table, comparison_table, results_table, show
     from hf_multilabel.measurement import compare

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments
+from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments, take_run
 from hf_multilabel.request import check_output
 
 
@@ -48,10 +48,7 @@ def report(
 
     check_output(output)
     overrides, data = sort_arguments(data, overrides)
-    if other is None and data is not None and (Path(data) / "config.json").is_file():
-        other, data = data, None
-        if overrides and "=" not in overrides[0]:
-            data, overrides = overrides[0], overrides[1:]
+    data, other, overrides = take_run(data, other, overrides)
     check_installed("matplotlib", *(["captum"] if other is None else []))
     begin(*filter(None, (model, other)), data=data)
     from hf_multilabel.reporting import report_pair, report_run

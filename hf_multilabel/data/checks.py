@@ -36,12 +36,12 @@ def text_digests(text: pa.ChunkedArray) -> np.ndarray:
     return np.frombuffer(bytes(digests), dtype=f"V{DIGEST}")
 
 
-def find_duplicates(splits: Mapping[str, Rows], has_ids: bool, findings: Findings) -> dict[str, Any]:
+def find_duplicates(splits: Mapping[str, Rows], id: str | None, findings: Findings) -> dict[str, Any]:
     """Count texts shared between splits and inside them, and ids used twice.
 
     Args:
         splits: All splits, training first.
-        has_ids: Whether ids come from the data.
+        id: Column of the ids; None: rows are named by their numbers.
         findings: Receives one finding a pair of splits that share texts or ids, and a split that repeats ids.
 
     Returns:
@@ -62,26 +62,40 @@ def find_duplicates(splits: Mapping[str, Rows], has_ids: bool, findings: Finding
                 f"expected no text of {first} in {second}, found {_rows(len(shared))} of {second}, such as {examples}"
             )
             findings.add("D114", f"{splits[second].files[0]}:text", what, _fix("remove them from one of the two"))
-    if has_ids:
-        statistics["ids"] = _find_ids(splits, findings)
+    if id is not None:
+        statistics["ids"] = _find_ids(splits, id, findings)
     return statistics
 
 
-def _find_ids(splits: Mapping[str, Rows], findings: Findings) -> dict[str, int]:
+def _find_ids(splits: Mapping[str, Rows], id: str, findings: Findings) -> dict[str, int]:
     counts: dict[str, int] = {}
+    fix = _fix("give every row an id of its own, or leave data.id out: rows are then named by their numbers")
     for split, rows in splits.items():
         repeated = [value["values"] for value in pc.value_counts(rows.ids).to_pylist() if value["counts"] > 1]
         counts[split] = len(repeated)
         if repeated:
-            what = f"expected every id once, found {len(repeated)} used again, such as {_some(repeated)}"
-            findings.add("D113", f"{rows.files[0]}:id", what, _fix("make them different, or leave data.id out"))
+            found = [(value, *_places(rows, value)[:2]) for value in repeated[:EXAMPLES]]
+            what = f"expected every id once, found {len(repeated)} used again, such as {_some_ids(found)}"
+            findings.add("D113", f"{found[0][-1]}:{id}", what, fix)
     for first, second in itertools.combinations(splits, 2):
-        shared = splits[second].ids.filter(pc.is_in(splits[second].ids, splits[first].ids.combine_chunks()))
+        one, other = splits[first], splits[second]
+        shared = other.ids.filter(pc.is_in(other.ids, one.ids.combine_chunks()))
         counts[f"{first}/{second}"] = len(shared)
         if len(shared):
-            what = f"expected no id of {first} in {second}, found {len(shared)}, such as {_some(shared.to_pylist())}"
-            findings.add("D113", f"{splits[second].files[0]}:id:{first}", what, _fix("make them different"))
+            values = shared[:EXAMPLES].to_pylist()
+            found = [(value, _places(one, value)[0], _places(other, value)[0]) for value in values]
+            what = f"expected no id of {first} in {second}, found {len(shared)}, such as {_some_ids(found)}"
+            findings.add("D113", f"{found[0][-1]}:{id}", what, fix)
     return counts
+
+
+def _places(rows: Rows, id: str) -> list[str]:
+    """Where the rows of an id stand."""
+    return [rows.where(row) for row in np.flatnonzero(pc.equal(rows.ids, id).to_numpy())]
+
+
+def _some_ids(found: Sequence[tuple[str, str, str]]) -> str:
+    return ", ".join(f"{shown(id)} ({first} and {again})" for id, first, again in found)
 
 
 def find_unseen(names: Sequence[str], splits: Mapping[str, Rows], findings: Findings) -> dict[str, Any]:
@@ -204,10 +218,6 @@ def count_labels(rows: Rows, labels: int) -> dict[str, float | int]:
 
 def _rows(count: int) -> str:
     return f"{count} row{'s'[: count != 1]}"
-
-
-def _some(values: Sequence[str]) -> str:
-    return ", ".join(shown(value) for value in values[:EXAMPLES])
 
 
 def _fix(remedy: str) -> str:

@@ -164,7 +164,7 @@ def load_data(
     rows, statistics = _complete(rows, {"validation": validation_size, "test": test_size}, split_seed)
     rows, settled = _settle(rows, unknown_labels is not None, soft_labels)
     names = space.names if known_labels is None else None
-    checked = _check(rows, names, id is not None, duplicates, unseen_labels)
+    checked = _check(rows, names, id, duplicates, unseen_labels)
     rows, chosen = _choose(rows, max_rows, split_seed)
     if known_labels is None:
         space = replace(space, counts=tuple(rows["train"].labels.getnnz(axis=0).tolist()))
@@ -221,11 +221,11 @@ def _settle(rows: dict[str, Rows], unknown: bool, soft: bool) -> tuple[dict[str,
 
 
 def _check(
-    rows: dict[str, Rows], names: Sequence[str] | None, by_id: bool, duplicates: str, unseen_labels: str
+    rows: dict[str, Rows], names: Sequence[str] | None, id: str | None, duplicates: str, unseen_labels: str
 ) -> dict[str, Any]:
     """Count what splits share and what training never sees: stop where the caller says so, else warn."""
     shared, unseen = Findings(), Findings()
-    statistics: dict[str, Any] = {"duplicates": find_duplicates(rows, by_id, shared)}
+    statistics: dict[str, Any] = {"duplicates": find_duplicates(rows, id, shared)}
     if names is not None:
         statistics["unseen_labels"] = find_unseen(names, rows, unseen)
     raise_findings([*(shared if duplicates == "error" else ()), *(unseen if unseen_labels == "error" else ())])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import reprlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,3 +96,24 @@ def _stream(table: Table, columns: TextColumns, lacking: Callable[[str], object]
     if not findings and blank == count:
         findings.append(_no_texts(table, count))
     raise_findings(findings)
+
+
+def checked_row(row: Mapping[str, str], position: int) -> Mapping[str, str]:
+    """A row as `read_texts` gives it, if it is one.
+
+    Args:
+        row: With `id` and `text`.
+        position: Its number among the rows from 0, for the message.
+
+    Raises:
+        ValueError: If not, with the key under which it probably has its text.
+    """
+    if isinstance(row, Mapping) and "id" in row and isinstance(row.get("text"), str):
+        return row
+    held = row if isinstance(row, Mapping) else {}
+    texts = sorted((key for key, value in held.items() if isinstance(value, str) and key != "id"), key="text".__ne__)
+    id, text = "row['id']" if "id" in held else repr(str(position + 1)), f"row[{texts[0]!r}]" if texts else "TEXT"
+    raise ValueError(
+        f"rows[{position}]: expected a mapping with 'id' and 'text', the text a str, found {reprlib.repr(row)}. Give "
+        f"{{'id': {id}, 'text': {text}}}: the key is 'text', whatever the column was called in training."
+    )

@@ -33,6 +33,8 @@ def profile_tables(profile: DataProfile, shown: int = 20) -> Iterator[Renderable
         yield pair_table(profile)
     yield length_table(profile)
     yield findings_table(profile)
+    if profile.lookalikes:
+        yield lookalike_table(profile)
     if profile.memory is not None:
         yield memory_table(profile)
     if profile.errors is not None:
@@ -186,6 +188,21 @@ def _add_near(table: Table, profile: DataProfile) -> None:
         first, _, second = pair.partition("/")
         here = example is not None and example.first.startswith(first) and example.second.startswith(second)
         table.add_row(f"near duplicates of {second} in {first}", f"{count:,}", escape(shown) if here else "")
+
+
+def lookalike_table(profile: DataProfile) -> Table:
+    """Labels that are probably one, written in two ways."""
+    found = profile.lookalikes
+    caption = "if two are one label, give them one name in the data: now each is learned alone"
+    table = _titled(f"Labels that look alike: {len(found):,}", caption=caption, caption_justify="left")
+    for heading in ("label", "looks like"):
+        table.add_column(heading, max_width=NAME_WIDTH - 6, overflow="ellipsis", no_wrap=True)
+        table.add_column("rows", justify="right", no_wrap=True)
+    for pair in found[:PAIRS]:
+        table.add_row(escape(pair.second), f"{pair.second_rows:,}", escape(pair.first), f"{pair.first_rows:,}")
+    if len(found) > PAIRS:
+        table.add_row(f"... {len(found) - PAIRS:,} more", "", "", "")
+    return table
 
 
 def memory_table(profile: DataProfile) -> Table:

@@ -30,7 +30,13 @@ LIMITS = {"characters": 20_000, "rows": 1_000, "columns": 100, "bytes": 2_000_00
 # Bars beside the decided labels: more than a screen of them is not read.
 SHOWN = 12
 EXAMPLES = 6
+# Of the files in space_files/; what the model may be used for, its own card says.
+LICENSE = "apache-2.0"
 DESCRIPTION_LENGTH = 60  # the Hub refuses a longer one
+NO_LICENSE = (
+    "under a licence that its card does not name: add a line such as `license: mit` to the YAML block of the model's "
+    "README.md, and write the Space again"
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class SpaceFacts:
         labels: How many there are.
         decision: How it decides, a sentence a string.
         examples: Texts to choose from.
+        license: Of the model, as the Hub spells it; None if its card names none.
     """
 
     title: str
@@ -52,6 +59,7 @@ class SpaceFacts:
     labels: int
     decision: Sequence[str] = ()
     examples: Sequence[str] = ()
+    license: str | None = None
 
 
 def write_space(folder: str | Path, facts: SpaceFacts, overwrite: bool = False) -> None:
@@ -113,6 +121,7 @@ def settings(facts: SpaceFacts) -> dict[str, Any]:
         "title": facts.title,
         "model": facts.model,
         "revision": facts.revision,
+        "license": facts.license,
         "decision": list(facts.decision),
         "examples": [text for text in facts.examples if 0 < len(text) <= LIMITS["characters"]][:EXAMPLES],
         "limits": LIMITS,
@@ -136,13 +145,14 @@ def readme(facts: SpaceFacts) -> str:
         python_version=PYTHON_VERSION,
         app_file="app.py",
         pinned=False,
-        license="apache-2.0",
+        license=LICENSE,
         models=[facts.model] if on_hub else None,
         tags=["multi-label", "hf_multilabel", "text-classification"],
         short_description=f"Multi-label text classification, {facts.labels:,} labels"[:DESCRIPTION_LENGTH],
     )
     at = f" at commit {facts.revision[:12]}" if facts.revision else ""
     where = "" if on_hub else "\nThe model is a folder on the machine that wrote this: the Space runs there only.\n"
+    terms = f"under {escape(facts.license)}, as its card says" if facts.license else NO_LICENSE
     sentences = "".join(f"- {escape(sentence)}\n" for sentence in facts.decision)
     return f"""---
 {data.to_yaml()}
@@ -167,4 +177,8 @@ The code shipped with the model decides, here as everywhere; the slider moves th
 
 `space.json` holds the model, its commit, the limits and the examples. `trust_remote_code=True` runs the model's
 `*_multilabel.py` files at that commit. For a private model, give the Space a secret `HF_TOKEN` that may read it.
+
+## Licence
+
+The files of this Space are under {LICENSE}. The model is {terms}.
 """

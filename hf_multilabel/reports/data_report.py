@@ -70,9 +70,10 @@ def profile_sections(profile: DataProfile, pngs: Mapping[str, bytes]) -> list[Se
         pngs: Its figures.
     """
     shown = {name: Picture(f"data_{name}", png, CAPTIONS[name]) for name, png in pngs.items()}
+    first = [findings_table(profile), *lookalike_table(profile), *near_examples(profile)]
     return [
         Section("splits", "Splits", [split_table(profile)]),
-        Section("findings", "To look at before training", [findings_table(profile), *near_examples(profile)]),
+        Section("findings", "To look at before training", first),
         Section("distribution", "Label distribution", [shown["label_distribution"]]),
         Section("imbalance", "Imbalance", [imbalance_line(profile), shown["imbalance"]]),
         Section("together", "Labels that stand together", [shown["cooccurrence"], *pair_tables(profile)]),
@@ -129,6 +130,14 @@ def _copies(
     for pair, count in between.items():
         first, _, second = pair.partition("/")
         yield f"texts of {second} {also} in {first}", count, ""
+
+
+def lookalike_table(profile: DataProfile) -> list[Block]:
+    """Labels that are probably one, written in two ways; nothing where there are none."""
+    found = profile.lookalikes
+    rows = [(pair.second, pair.second_rows, pair.first, pair.first_rows) for pair in found[:LABELS_SHOWN]]
+    caption = f"Labels that look alike: {len(found):,}. Where two are one label, the data should give them one name"
+    return [Table(["label", "rows", "looks like", "rows of that"], rows, caption)] if rows else []
 
 
 def near_examples(profile: DataProfile) -> list[Block]:

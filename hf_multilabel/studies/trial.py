@@ -239,7 +239,7 @@ def publish_best(
         "recipe_sha256": recipe.sha256,
     }
     files = {"history.json": json.dumps(trainer.state.log_history, indent=1) + "\n", **adapter}
-    open_run(folder, recipe.sha256, sources(recipe), resume=False)
+    open_run(folder, recipe.sha256, recipe.resolved(), sources(recipe), resume=False)
     publish(recipe, folder, model, ready.backbone, ready.data, scores, about, files)
 
 

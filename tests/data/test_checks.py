@@ -36,7 +36,7 @@ def test_equal_texts_have_equal_digests_and_others_do_not() -> None:
 def test_shared_texts_are_counted_by_row_with_five_examples() -> None:
     splits = {"train": rows_of("train", list("abcdefgh") + ["a"]), "test": rows_of("test", list("xabcdefa"))}
     findings = Findings()
-    counts = find_duplicates(splits, False, findings)
+    counts = find_duplicates(splits, None, findings)
     assert counts == {"between_splits": {"train/test": 7}, "within_splits": {"train": 1, "test": 1}}
     assert len(findings) == 1
     assert findings[0].where == "test.csv:text"
@@ -53,10 +53,12 @@ def test_ids_used_twice() -> None:
         "test": rows_of("test", list("xyz"), ids=["2", "3", "4"]),
     }
     findings = Findings()
-    assert find_duplicates(splits, True, findings)["ids"] == {"train": 1, "test": 0, "train/test": 1}
-    assert "expected every id once, found 1 used again, such as '1'" in findings[0].what
-    assert "expected no id of train in test, found 1, such as '2'" in findings[1].what
-    assert find_duplicates(splits, False, Findings()).get("ids") is None
+    assert find_duplicates(splits, "number", findings)["ids"] == {"train": 1, "test": 0, "train/test": 1}
+    assert "expected every id once, found 1 used again, such as '1' (train.csv:2 and train.csv:3)" in findings[0].what
+    assert "expected no id of train in test, found 1, such as '2' (train.csv:4 and test.csv:2)" in findings[1].what
+    assert [finding.where for finding in findings] == ["train.csv:3:number", "test.csv:2:number"]
+    assert all("give every row an id of its own" in finding.fix for finding in findings)
+    assert find_duplicates(splits, None, Findings()).get("ids") is None
 
 
 def test_labels_outside_training() -> None:

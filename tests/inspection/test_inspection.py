@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,23 @@ def test_few_rows_are_described_and_what_needs_more_is_said(
     assert "Lengths in tokens" in found.out
     assert "error[D118]" in found.err
     assert not (tmp_path / "few.yaml").exists()
+
+
+def test_misspelt_labels_are_listed_everywhere(
+    tmp_path: Path, tiny_backbone_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "slips.csv"
+    tags = ["Computer Scince" if i == 7 else "Computer Science" for i in range(40)]
+    file.write_text("text,tags\n" + "".join(f"about number {i},{tag};other\n" for i, tag in enumerate(tags)))
+    given = ["inspect", str(file), f"model.backbone={tiny_backbone_folder}", "--no-near", "--output"]
+    assert cli.call([*given, str(tmp_path / "found")]) == 0
+    said = capsys.readouterr().out
+    assert "Labels that look alike: 1" in said
+    assert any(re.search(r"Computer Scince +│ +1 │ Computer Science +│ +39", line) for line in said.splitlines())
+    pair = {"first": "Computer Science", "second": "Computer Scince", "first_rows": 39, "second_rows": 1}
+    assert json.loads((tmp_path / "found/profile.json").read_text())["lookalikes"] == [pair]
+    assert "Labels that look alike: 1" in (tmp_path / "found/report.html").read_text()
 
 
 def test_rows_without_text_are_counted_and_the_others_described(

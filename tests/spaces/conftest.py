@@ -71,8 +71,9 @@ def make_tiny(backbone: Backbone, names: list[str], texts: list[str], folder: Pa
     fitted = {"thresholds": cuts, "objective": "macro_f1", "fitted_on": "validation", "rows": len(texts)}
     model.config.decision = default_decision() | fitted | {"labels_sha256": hash_labels(names)}
     facts = CardFacts(
-        name="tiny", labels=names, metrics={}, decision=model.config.decision, max_length=64, examples=texts[:2]
-    )
+        name="tiny", labels=names, metrics={}, decision=model.config.decision, max_length=64, examples=texts[:2],
+        license="cc-by-4.0",
+    )  # fmt: skip
     files = {"recipe.yaml": "model: {pooling: mean}\n", "metrics.json": "{}\n"}
     write_bundle(folder, model=model, tokenizer=backbone.tokenizer, files=files, card=render_card(facts))
     return tiny

@@ -118,6 +118,7 @@ def test_the_space_is_pinned_to_the_commit_and_loads_nothing_from_elsewhere(
     # main holds code that raises: the page is there, so the pinned commit was loaded
     show(page, tiny.texts[0])
     assert page.foreign == []
+    assert "Licence: cc-by-4.0." in page.content()
     assert page.errors == []
 
 

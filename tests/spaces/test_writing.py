@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ from tests.loopback_spaces import SpacesHub
 from tests.spaces.conftest import LABELS, ROOT, Tiny
 
 FACTS = space.SpaceFacts(
-    "topics: {{x}} | <b>", "user/tiny", "0123456789abcdef", 6, ["A label | holds."], ["one", "two"]
+    "topics: {{x}} | <b>", "user/tiny", "0123456789abcdef", 6, ["A label | holds."], ["one", "two"], "mit"
 )
 
 
@@ -44,7 +45,8 @@ def test_the_folder_has_all_a_space_needs(tmp_path: Path) -> None:
     found = json.loads((folder / "space.json").read_text(encoding="utf-8"))
     assert found == {
         "title": "topics: {{x}} | <b>", "model": "user/tiny", "revision": "0123456789abcdef",
-        "decision": ["A label | holds."], "examples": ["one", "two"], "limits": space.LIMITS, "shown": space.SHOWN,
+        "license": "mit", "decision": ["A label | holds."], "examples": ["one", "two"], "limits": space.LIMITS,
+        "shown": space.SHOWN,
     }  # fmt: skip
     card = RepoCard((folder / "README.md").read_text(encoding="utf-8"))
     data = card.data.to_dict()
@@ -56,6 +58,7 @@ def test_the_folder_has_all_a_space_needs(tmp_path: Path) -> None:
         "license", "models", "tags", "short_description",
     }  # fmt: skip
     assert "<b>" not in card.text
+    assert "The files of this Space are under apache-2.0. The model is under mit, as its card says." in card.text
 
 
 def test_the_gradio_it_asks_for_is_the_one_it_is_tested_with() -> None:
@@ -126,6 +129,7 @@ def test_what_a_finished_folder_says_of_itself(tiny: Tiny) -> None:
     assert facts.labels == len(LABELS)
     assert facts.examples == tiny.texts[:2]
     assert "thresholds between" in facts.decision[0]
+    assert facts.license == "cc-by-4.0"
     assert spaces.resolve_model(str(tiny.folder), title="other", examples=["mine"]).examples == ["mine"]
 
 
@@ -136,7 +140,26 @@ def test_what_a_finished_folder_says_of_itself(tiny: Tiny) -> None:
 def test_examples_of_a_card_that_people_wrote(tmp_path: Path, widget: str, found: list[str]) -> None:
     card = tmp_path / "README.md"
     card.write_text(f"---\n{widget}\n---\n\n# a model\n")
-    assert spaces.card_examples(card) == found
+    assert spaces.card_examples(spaces.card_metadata(card)) == found
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("license: mit", "mit"),
+        ("license: other\nlicense_name: house rules", "house rules"),
+        ("license: other", None),
+        ("license: [mit]", None),
+        ("tags: [a]", None),
+    ],
+)
+def test_the_licence_of_the_model_is_its_cards_or_how_to_name_one(tmp_path: Path, said: str, found: str | None) -> None:
+    card = tmp_path / "README.md"
+    card.write_text(f"---\n{said}\n---\n\n# a model\n")
+    assert spaces.card_license(spaces.card_metadata(card)) == found
+    read = space.readme(replace(FACTS, license=found))
+    assert (f"The model is under {found}, as its card says." in read) is (found is not None)
+    assert ("add a line such as `license: mit` to the YAML block of the model's README.md" in read) is (found is None)
 
 
 @pytest.mark.parametrize(

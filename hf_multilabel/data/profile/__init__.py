@@ -1,7 +1,8 @@
 """A dataset to numbers that say what it holds: one concept a file.
 
-facts has what is found, as plain values; label_sets, cooccurrence, lengths, near_duplicates (on shingles) and shift
-find it out; label_errors and memory are asked for by `inspection`, which has a backbone and a recipe.
+facts has what is found, as plain values; label_sets, lookalikes, cooccurrence, lengths, near_duplicates (on
+shingles) and shift find it out; label_errors and memory are asked for by `inspection`, which has a backbone and a
+recipe.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from hf_multilabel.data.profile.cooccurrence import measure_cooccurrence
 from hf_multilabel.data.profile.facts import DataProfile
 from hf_multilabel.data.profile.label_sets import describe_splits
 from hf_multilabel.data.profile.lengths import MOST, Count, measure_lengths
+from hf_multilabel.data.profile.lookalikes import find_lookalikes
 from hf_multilabel.data.profile.near_duplicates import find_near_duplicates
 from hf_multilabel.data.profile.shift import compare_splits
 
@@ -48,12 +50,13 @@ def profile_data(
     ids = {split: column(data, split, "id") for split in data.splits}
     train = matrices.get("train", next(iter(matrices.values())))
     names = data.labels.names
+    counts = {split: tuple(matrix.getnnz(axis=0).tolist()) for split, matrix in matrices.items()}
     return DataProfile(
         source=source,
         guessed=guessed,
         splits=describe_splits(matrices, names, data.statistics["splits"]),
         labels=names,
-        counts={split: tuple(matrix.getnnz(axis=0).tolist()) for split, matrix in matrices.items()},
+        counts=counts,
         imbalance=measure_imbalance(train),
         ratios=tuple(None if np.isnan(ratio) else float(ratio) for ratio in imbalance_ratios(train)),
         cooccurrence=measure_cooccurrence(train, names),
@@ -64,6 +67,7 @@ def profile_data(
         unseen=data.statistics.get("unseen_labels", {}),
         corrections=data.statistics.get("corrections", {}),
         textless=data.statistics.get("rows_without_text", {}),
+        lookalikes=find_lookalikes(names, [sum(rows) for rows in zip(*counts.values(), strict=True)]),
     )
 
 

@@ -74,6 +74,23 @@ class CoOccurrence:
 
 
 @dataclass(frozen=True)
+class LookAlike:
+    """Two labels whose names are nearly the same.
+
+    Args:
+        first: The label of more rows.
+        second: The other.
+        first_rows: Rows of all splits with the first.
+        second_rows: Rows of all splits with the other.
+    """
+
+    first: str
+    second: str
+    first_rows: int
+    second_rows: int
+
+
+@dataclass(frozen=True)
 class LengthFacts:
     """How long the texts are.
 
@@ -258,6 +275,7 @@ class DataProfile:
         errors: Suspected label errors; None if they were not searched for.
         corrections: What `data.corrections` changed; empty without such a file.
         textless: Split to `count` and `examples` of rows without text, which were left out.
+        lookalikes: Labels that are probably one, written in two ways.
     """
 
     source: str
@@ -277,6 +295,7 @@ class DataProfile:
     errors: SuspectedErrors | None = None
     corrections: dict[str, Any] = field(default_factory=dict)
     textless: dict[str, Any] = field(default_factory=dict)
+    lookalikes: tuple[LookAlike, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Nested dictionaries and lists, as JSON takes them."""

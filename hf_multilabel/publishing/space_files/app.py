@@ -210,12 +210,13 @@ def file_terms(limits: dict[str, int]) -> str:
 
 
 def colophon(settings: dict[str, Any]) -> str:
-    """How the model decides, and which one it is."""
+    """How the model decides, which one it is, and its licence."""
     said = "".join(f"<li>{bars.escape(sentence)}</li>" for sentence in settings["decision"])
     at = f" at commit <code>{bars.escape(settings['revision'][:12])}</code>" if settings["revision"] else ""
+    terms = f" Licence: {bars.escape(settings['license'])}." if settings["license"] else ""
     return (
         f"<details><summary>How the labels are decided</summary><ul>{said}</ul>"
-        f"<p>Model: <code>{bars.escape(settings['model'])}</code>{at}.</p></details>"
+        f"<p>Model: <code>{bars.escape(settings['model'])}</code>{at}.{terms}</p></details>"
     )
 
 

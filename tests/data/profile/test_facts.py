@@ -13,6 +13,7 @@ from scipy.stats import fisher_exact
 from hf_multilabel.data.profile.cooccurrence import measure_cooccurrence
 from hf_multilabel.data.profile.label_sets import count_label_sets, describe_splits
 from hf_multilabel.data.profile.lengths import measure_lengths
+from hf_multilabel.data.profile.lookalikes import find_lookalikes
 from hf_multilabel.data.profile.memory import ModelShape, RunShape, estimate_memory, layer_bytes
 from hf_multilabel.data.profile.shift import exact_p_values, measure_shift
 
@@ -55,6 +56,59 @@ def test_label_sets_by_hand() -> None:
     assert found["train"].rows_without_labels == 1
     assert (found["train"].labels_missing, found["train"].missing_examples) == (1, ("c",))
     assert (found["test"].labels_missing, found["test"].origin) == (2, "stratified")
+
+
+def lookalikes(rows: dict[str, int]) -> list[tuple[str, str]]:
+    return [(pair.second, pair.first) for pair in find_lookalikes(list(rows), list(rows.values()))]
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("Computer Scince", "Computer Science"),
+        ("computer science", "Computer-Science"),
+        ("Machine Learrning", "Machine Learning"),
+        ("Machine Laerning", "Machine Learning"),
+        ("Machine Learming", "Machine Learning"),
+        ("roboti-arm", "robotic-arm"),
+        ("Ökonomei", "Ökonomie"),
+    ],
+)
+def test_misspelt_labels_look_alike(slip: str, meant: str) -> None:
+    assert lookalikes({meant: 460, "Statistics": 300, slip: 1}) == [(slip, meant)]
+    assert lookalikes({slip: 5, meant: 50}) == [(slip, meant)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("label 1", "label 2"),
+        ("category 11", "category 1-1"),
+        ("Math.AC", "Math.AG"),
+        ("100123", "100124"),
+        ("EC opinion", "ESC opinion"),
+        ("C# language", "C language"),
+        ("methanol", "ethanol"),
+        ("pastry", "pantry"),
+        ("meat", "heat"),
+    ],
+)
+def test_names_that_only_resemble_do_not(one: str, other: str) -> None:
+    assert lookalikes({one: 460, other: 1}) == []
+
+
+def test_frequent_labels_a_letter_apart_are_meant_so() -> None:
+    assert lookalikes({"organisation": 460, "organization": 6}) == []
+    assert lookalikes({"organisation": 49, "organization": 5}) == []
+    assert lookalikes({"organisation": 49, "organization": 0}) == []  # declared alone
+    # separators alone mean nothing, however frequent
+    assert lookalikes({"machine-learning": 460, "machine learning": 400}) == [("machine learning", "machine-learning")]
+
+
+def test_the_most_lopsided_pairs_come_first() -> None:
+    rows = {"science": 30, "scienec": 1, "sciencce": 3, "finance": 500, "finace": 2, "fianance": 1}
+    assert lookalikes(rows) == [("fianance", "finance"), ("finace", "finance"), ("scienec", "science"),
+                                ("sciencce", "science")]  # fmt: skip
 
 
 def test_p_values_are_those_of_the_exact_test() -> None:
