@@ -137,7 +137,7 @@ def draw_label_sets(evidence: RunEvidence) -> Figure | None:
     right = found.right_among_others
     folded = f"; of the {table[-1, -1]:,} in the last cell {right:,} {'is' if right == 1 else 'are'} right"
     title_left(figure, "Texts by label set" + (folded if table[-1, -1] else ""))
-    figure.colorbar(image, label="share of the texts with this true set", shrink=0.8)
+    figure.colorbar(image, label="share of the texts\nwith this true set", shrink=0.8)
     return figure
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from scipy import sparse
 
 from hf_multilabel.evaluation.calibration import reliability_report
 from hf_multilabel.evaluation.curves import label_ap
@@ -50,6 +51,17 @@ def test_no_title_is_cut_off(name: str, small: RunEvidence) -> None:
         box = title.get_window_extent()
         assert box.x0 >= 0, title.get_text()
         assert box.x1 <= figure.bbox.x1, title.get_text()
+
+
+def test_a_low_table_of_label_sets_keeps_the_name_of_its_scale(small: RunEvidence) -> None:
+    """Of one true set the scale is an inch high: its name once lost its end."""
+    nothing = sparse.csr_array(small.targets.shape, dtype=bool)
+    figure = FIGURES["label_sets"](replace(small, targets=nothing))
+    FigureCanvasAgg(figure).draw()
+    scale = next(axes for axes in figure.axes if axes.get_label() == "<colorbar>")
+    box = scale.yaxis.label.get_window_extent()
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.y1
 
 
 def test_a_name_far_from_its_dot_has_a_thread() -> None:
