@@ -24,7 +24,7 @@ from hf_multilabel.inference import FinishedModel, judge, measure
 from hf_multilabel.measurement import check_split, describe_differences, load_rows, recipe_of, score_pair
 from hf_multilabel.overlap import TOLERATED, fitted_share, rows_of, trained_share, warn_of_fitted_rows
 from hf_multilabel.publishing.bundle import RECIPE
-from hf_multilabel.publishing.card_decision import tell_decision
+from hf_multilabel.publishing.card_decision import describe_decision
 from hf_multilabel.publishing.card_text import flatten
 from hf_multilabel.publishing.card_training import HASHES
 from hf_multilabel.recipe import Recipe
@@ -211,10 +211,10 @@ def build_page(
         ids=list(rows["id"]), history=facts["history"], metrics=metrics,
         layer_cosines=cosine_by_layer(finished, texts),
     )  # fmt: skip
-    said = facts["said"]
+    said, told = facts["said"], describe_decision(decision, len(data.labels))
     counted = {key: value for key, value in said.get("data", data.statistics).items() if key not in HASHES}
     further = RunFacts(
-        decision=tell_decision(decision, len(data.labels)),
+        decision=[f"{title}: {' '.join(sentences)}" for title, sentences in told.items()],
         training=list(flatten(said.get("training", {}))),
         data=list(flatten(counted)),
         recipe=facts["recipe"],
@@ -272,8 +272,8 @@ def data_profile(finished: FinishedModel, recipe: Recipe, data: MultiLabelData, 
     if there := data.statistics.get("rows_in_source"):
         about.append(f"Copies are counted in all {sum(there.values()):,} rows of the files, all else in those used.")
     warned = (
-        f"These are not the very rows of the training ({', '.join(changed)}): the files have changed since, or labels "
-        "were corrected while they were read."
+        f"These are not the very rows of the training ({', '.join(changed)}): the files have changed since, or other "
+        "rows or corrected labels were read. Training texts of this page are counted in the rows read now."
     )
     return [Prose(about), *([Prose([warned], warning=True)] if changed else []), *profile_blocks(found)]
 

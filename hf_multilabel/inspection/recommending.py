@@ -134,6 +134,8 @@ def _data(profile: DataProfile, positions: int) -> list[Choice]:
     size = _max_length(profile, positions)
     above = lengths.cut_at[size] if lengths.unit == "tokens" else None
     cut = "the longest that is common" if above is None else f"{above:.1%} of the training texts are longer"
+    if above is not None and above > MAY_BE_CUT:
+        cut += "; model.windows reads on, at that many times the cost (docs/model.md)"
     choices = [Choice("data", "max_length", size, cut)]
     shared = {pair: count for pair, count in profile.duplicates["between_splits"].items() if count}
     repeated = sum(profile.duplicates.get("ids", {}).values())
@@ -166,7 +168,7 @@ def _model(profile: DataProfile, backbone: str, words: bool) -> list[Choice]:
         Choice("model", "pooling", "mean", "the safe one (docs/methods.md)"),
     ]
     if words:
-        reason = "the names are words: starting there gains 2 to 9 points (docs/quality.md)"
+        reason = "the names are words: starting there gained 2 and 8 points of F1 (docs/methods.md)"
         choices.append(Choice("model", "head", "label_embedding", reason))
         choices.append(Choice("model", "head_kwargs", {"label_init": "names", "similarity": "cosine"}))
     else:
@@ -252,7 +254,8 @@ def render(choices: Sequence[Choice], profile: DataProfile) -> str:
     near = profile.near_duplicates
     leaks = sum(near.between.values()) if near else 0
     if leaks:
-        lines.append(f"# {leaks:,} rows nearly repeat one of another split: scores on them are optimistic.")
+        rows_repeat = "1 row nearly repeats" if leaks == 1 else f"{leaks:,} rows nearly repeat"
+        lines.append(f"# {rows_repeat} one of another split: scores on them are optimistic.")
     for section in dict.fromkeys(choice.section for choice in choices):
         lines.append(f"{section}:")
         for choice in choices:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -14,8 +15,11 @@ from rich.table import Table
 from hf_multilabel.data.profile import DataProfile
 from hf_multilabel.data.profile.facts import LabelPair
 
-WIDEST_BAR = 24
+WIDEST_BAR, NARROWEST_BAR = 24, 10
 NAME_WIDTH = 34
+NUMBERS = ("rows", "share", "IRLbl")
+# Of a table of five columns: its lines, and a space on both sides of each cell.
+BORDERS = 16
 PAIRS = 8
 WIDTH = 78
 
@@ -74,23 +78,37 @@ def label_table(profile: DataProfile, shown: int) -> Table:
         f"Labels by training rows; imbalance: MeanIR {found['mean_ir']:,.1f}, CVIR {found['cvir']:.2f}, "
         f"SCUMBLE {found['scumble']:.3f}"
     )
+    most, least = shown - shown // 2, shown // 2
+    cut = len(order) > shown
+    listed = [*order[:most], *order[-least:]] if cut else list(order)
+    cells = [_label_numbers(counts[label], rows, profile.ratios[label]) for label in listed]
+    more = f"... {len(order) - shown:,} more" if cut else ""
+    name_width, bar = _label_widths([more, *(profile.labels[label] for label in listed)], cells)
     table = _titled(title)
-    table.add_column("label", max_width=NAME_WIDTH, overflow="ellipsis", no_wrap=True)
-    for heading in ("rows", "share", "IRLbl"):
+    table.add_column("label", max_width=name_width, overflow="ellipsis", no_wrap=True)
+    for heading in NUMBERS:
         table.add_column(heading, justify="right", no_wrap=True)
     # thousands of labels differ by powers of ten
     scale = np.log1p if len(counts) > 100 else np.asarray
-    table.add_column("log scale" if len(counts) > 100 else "", max_width=WIDEST_BAR, no_wrap=True)
+    table.add_column("log scale" if len(counts) > 100 else "", max_width=bar, no_wrap=True)
     heights = scale(counts) / max(1e-9, float(scale(counts.max(initial=1))))
-    most, least = shown - shown // 2, shown // 2
-    cut = len(order) > shown
-    for position, label in enumerate([*order[:most], *order[-least:]] if cut else order):
+    for position, (label, numbers) in enumerate(zip(listed, cells, strict=True)):
         if cut and position == most:
-            table.add_row(f"... {len(order) - shown:,} more", "", "", "", "")
-        ratio = profile.ratios[label]
-        cells = (f"{counts[label]:,}", f"{counts[label] / rows:.2%}", "-" if ratio is None else f"{ratio:,.1f}")
-        table.add_row(escape(profile.labels[label]), *cells, "#" * round(WIDEST_BAR * heights[label]))
+            table.add_row(more, "", "", "", "")
+        table.add_row(escape(profile.labels[label]), *numbers, "#" * round(bar * heights[label]))
     return table
+
+
+def _label_numbers(count: int, rows: int, ratio: float | None) -> tuple[str, str, str]:
+    return f"{count:,}", f"{count / rows:.2%}", "-" if ratio is None else f"{ratio:,.1f}"
+
+
+def _label_widths(names: Sequence[str], cells: Sequence[Sequence[str]]) -> tuple[int, int]:
+    """Columns for the names and the bars, so that the numbers between them are never cut."""
+    numbers = sum(max(map(len, column)) for column in zip(NUMBERS, *cells, strict=True))
+    free = WIDTH - BORDERS - numbers
+    name = min(NAME_WIDTH, max(map(cell_len, names)), free - NARROWEST_BAR)
+    return name, min(WIDEST_BAR, free - name)
 
 
 def pair_table(profile: DataProfile) -> Table:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from hf_multilabel.reports.drawing import heat, new_figure, shorten
+from hf_multilabel.reports.drawing import heat, new_figure, shorten, title_left
 from hf_multilabel.reports.evidence import RunEvidence
 
 if TYPE_CHECKING:
@@ -134,10 +134,10 @@ def draw_label_sets(evidence: RunEvidence) -> Figure | None:
     image = heat(axes, shares, numbered, numbers, texts, vmin=0, vmax=1)
     axes.tick_params(axis="x", rotation=0)
     axes.set(xlabel="predicted label set (numbers as on the left)", ylabel="true label set")
-    folded = f"; of the {table[-1, -1]:,} in the last cell {found.right_among_others:,} are right"
-    title = "Texts by label set" + (folded if table[-1, -1] else "")
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    figure.colorbar(image, label="share of the texts with this true set", shrink=0.8)
+    right = found.right_among_others
+    folded = f"; of the {table[-1, -1]:,} in the last cell {right:,} {'is' if right == 1 else 'are'} right"
+    title_left(figure, "Texts by label set" + (folded if table[-1, -1] else ""))
+    figure.colorbar(image, label="share of the texts\nwith this true set", shrink=0.8)
     return figure
 
 
@@ -165,6 +165,6 @@ def draw_missed_for(evidence: RunEvidence) -> Figure | None:
     axes = figure.subplots()
     image = heat(axes, shares, names, across, texts, vmin=0, vmax=1)
     axes.set(xlabel="predicted though not true", ylabel="missed label (times)")
-    axes.set_title("Missed, and what was predicted instead (misses, shared evenly)")
+    title_left(figure, "Missed, and what was predicted instead (misses, shared evenly)")
     figure.colorbar(image, label="share of the misses", shrink=0.8)
     return figure

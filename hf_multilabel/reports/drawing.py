@@ -45,7 +45,8 @@ STYLE = {
 # Fonts with the letters that matplotlib's own lacks, taken where a machine has them.
 MORE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Arial Unicode MS", "WenQuanYi Micro Hei")
 # Where a name may stand beside its point: the side that is at the point, and points above it, the best first.
-PLACES = tuple((side, shift) for shift in (2, -12, -5, 10, -20, 18) for side in ("left", "right"))
+BESIDE = (2, -12, -5)
+PLACES = tuple((side, shift) for shift in (*BESIDE, 10, -20, 18) for side in ("left", "right"))
 # What has no picture of its own and would end or turn a line.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
@@ -99,6 +100,11 @@ def new_figure(width: float = 8.0, height: float = 4.0) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def title_left(figure: Figure, title: str) -> None:
+    """A title that begins at the edge of the figure: above axes with long names beside them it would leave it."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
 
 
 def shorten(name: str, length: int = 28) -> str:
@@ -164,18 +170,39 @@ def name_points(
             axes.annotate(
                 shown, (x, y), xytext=(5 if side == "left" else -5, shift + 2), textcoords="offset points", fontsize=7,
                 ha=side, path_effects=[withStroke(linewidth=2, foreground="white")], zorder=2.5,
+                arrowprops=_thread(side, shift),
             )  # fmt: skip
 
 
+def _thread(side: str, shift: float) -> dict[str, Any] | None:
+    """A thin line from a name to its dot, where the name had to go so far that it may be taken for another's."""
+    if shift in BESIDE:
+        return None
+    corner = (0.0 if side == "left" else 1.0, 0.0 if shift > 0 else 1.0)
+    return {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2, "relpos": corner}
+
+
 def log_ticks(axis: Any) -> None:
-    """Numbers as people write them on a logarithmic axis: 1, 10, 1,000, 1e-05."""
+    """Numbers as people write them on a logarithmic axis: 1, 10, 1,000, 0.01, and 5e-05 beside 1e-04."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
     if 0 < low < high < 40 * low:  # powers of ten alone would leave one number, or none
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write_tick(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def write_tick(value: float) -> str:
+    """A number of a logarithmic axis; all small ones in one form, so that they are compared at a glance.
+
+    Example:
+        >>> [write_tick(value) for value in (1000, 0.01, 1e-4, 5e-5)]
+        ['1,000', '0.01', '1e-04', '5e-05']
+    """
+    if value >= 1:
+        return f"{value:,.0f}"
+    return f"{value:g}" if value >= 9e-4 else f"{value:.0e}"
 
 
 def whole_ticks(axis: Any) -> None:

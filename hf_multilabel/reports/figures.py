@@ -37,9 +37,11 @@ CARD_FIGURES = ("label_distribution", "frequency_f1", "precision_recall", "relia
 # One sentence each: what is seen, for readers and for those who can't see it.
 CAPTIONS = {
     "label_distribution": "How often each label holds, in training and in the rows reported on.",
-    "curves": "Loss, validation metrics at a cut of 0.5, and the learning rate of each group over the optimizer steps.",
+    "curves": "Over the optimizer steps: loss, validation metrics at a cut of 0.5 where the training evaluated, and "
+    "the learning rate of each group.",
     "frequency_f1": "F1 of each label against how often it holds; lines are the means of head, torso and tail.",
-    "precision_recall": "Precision against recall: the dot is the fitted decision, the square a cut of 0.5.",
+    "precision_recall": "Precision against recall: the dot is the fitted decision, the square a cut of 0.5; either is "
+    "missing where it predicts the label for no text.",
     "reliability": "Share of (text, label) pairs that hold against the probability they were given; ECE is the mean "
     "distance to the diagonal. Below: pairs in each bin.",
     "score_histograms": "Probabilities where a label holds and where it does not, with the cut.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_multilabel.reports.drawing import COLORS, label_last, new_figure, shorten
+from hf_multilabel.reports.drawing import COLORS, label_last, log_ticks, new_figure, shorten
 from hf_multilabel.reports.evidence import RunEvidence
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def draw_score_histograms(evidence: RunEvidence) -> Figure:
             axes.stairs(counts, edges, color=color, fill=True, alpha=0.55, label=name if label is None else None)
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
+        log_ticks(axes.yaxis)
         axes.set_title("all labels" if label is None else shorten(evidence.labels[label], 24), fontsize=8)
         if label is not None and evidence.has_cuts:
             axes.axvline(evidence.cuts[label], color="#333333", linewidth=1, linestyle="--")

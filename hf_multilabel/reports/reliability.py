@@ -64,7 +64,8 @@ def draw_reliability(evidence: RunEvidence) -> Figure:
         diagram.plot(predicted, observed, color=PART_COLORS[part], marker="o", markersize=3.5, label=label, **style)
         if part == "all":
             amounts.bar(predicted, count, width=0.04, color=PART_COLORS["all"])
-    diagram.set(ylim=(0, 1), xlim=(0, 1), ylabel="share that holds")
+    # a little more than 0 to 1, so that dots and bars at the ends are whole
+    diagram.set(ylim=(-0.02, 1.02), xlim=(-0.025, 1.025), ylabel="share that holds")
     diagram.set_title(f"Reliability on {evidence.split}")
     figure.legend(*diagram.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     amounts.set_yscale("log")

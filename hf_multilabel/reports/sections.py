@@ -10,6 +10,7 @@ import numpy as np
 
 from hf_multilabel.evaluation.metrics import label_table
 from hf_multilabel.reports import reliability
+from hf_multilabel.reports.drawing import count_labels
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.figures import CAPTIONS
 from hf_multilabel.reports.page import Block, Picture, Prose, Section, Table, Texts, Tiles, Verbatim, number
@@ -17,6 +18,8 @@ from hf_multilabel.reports.worst import worst_texts
 
 HEADLINE = ("micro_f1", "macro_f1", "samples_f1", "subset_accuracy", "precision_at_1", "macro_auc", "lrap")
 TILES = ("micro_f1", "macro_f1", "samples_f1", "precision_at_1")
+# Where more than this share of the texts has no label, the third is another: those texts count 0 in samples F1.
+MANY_EMPTY, TILES_OF_EMPTY = 0.1, ("micro_f1", "macro_f1", "subset_accuracy")
 # Lines of the table of labels: more of them no browser sorts in the blink of an eye.
 MOST_LABELS = 5000
 IN_SAMPLE = (
@@ -102,12 +105,30 @@ def results(evidence: RunEvidence, refused: str) -> list[Block]:
     if tuned is None:
         return [Prose([refused], warning=True), *metrics_table(evidence.split, fixed, {})]
     tiles = []
-    for name in [name for name in TILES if name in tuned][:3]:
+    chosen = TILES_OF_EMPTY if tuned.get("rows_without_labels", 0) > MANY_EMPTY * evidence.rows else TILES
+    for name in [name for name in chosen if name in tuned][:3]:
         low, high = tuned.get("intervals", {}).get(name, (None, None))
         below = f"95% interval {low:.3f} to {high:.3f}" if low is not None else f"on {evidence.split}"
         tiles.append((pretty(name), f"{tuned[name]:.3f}", below))
     tiles.append(("texts", f"{evidence.rows:,}", f"of {evidence.split}"))
-    return [Tiles(tiles), *metrics_table(evidence.split, fixed, tuned)]
+    return [Tiles(tiles), *counted_zero(evidence, tuned), *metrics_table(evidence.split, fixed, tuned)]
+
+
+def counted_zero(evidence: RunEvidence, tuned: Mapping[str, Any]) -> list[Block]:
+    """What the headline counts as 0 though no model could do better, where there is any."""
+    texts, labels = tuned.get("rows_without_labels", 0), tuned.get("labels_without_positives", 0)
+    said = []
+    if texts:
+        said.append(
+            f"{texts:,} of the {evidence.rows:,} texts have no label. They count 0 in samples F1 and precision@1, also "
+            "where rightly nothing was predicted; subset accuracy counts those as right."
+        )
+    if labels and "macro_f1_present" in tuned:
+        said.append(
+            f"{count_labels(labels)} of {len(evidence.labels):,} without a text in {evidence.split}: 0 in macro F1. "
+            f"Over the others it is {tuned['macro_f1_present']:.4f}."
+        )
+    return [Prose(said)] if said else []
 
 
 def metrics_table(split: str, fixed: Mapping[str, Any], tuned: Mapping[str, Any]) -> list[Block]:
@@ -184,7 +205,8 @@ def errors(evidence: RunEvidence) -> list[Block]:
     if not worst:
         return []
     said = (
-        "Texts with the largest surprise: the sum of -log(probability given to the truth) over their wrong labels. "
+        "Texts with the largest surprise: the negative logarithm of the probability that the truth was given, summed "
+        "over the wrong labels. "
         "Missed labels are dashed. Some of these errors may be errors of the data."
     )
     return [Prose([said]), Texts(worst)]

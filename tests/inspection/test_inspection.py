@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -15,9 +17,9 @@ from hf_multilabel import cli
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.errors import InputError
 from hf_multilabel.inspection import inspect_data
-from hf_multilabel.inspection.recommending import names_are_words, placed
+from hf_multilabel.inspection.recommending import LENGTHS, names_are_words, placed, recommend, render
 from hf_multilabel.inspection.sources import ask
-from hf_multilabel.inspection.tables import profile_tables
+from hf_multilabel.inspection.tables import label_table, profile_tables
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.reports.data_report import findings_table
 from hf_multilabel.workflow import train
@@ -189,6 +191,19 @@ def test_tables_fit_into_80_columns(inspected: tuple[Path, object]) -> None:
         assert expected in shown
 
 
+def test_long_label_names_cut_no_number(inspected: tuple[Path, Any]) -> None:
+    """Of EuroVoc's names nothing but `ro…` and `8.7…` was left of the numbers beside them."""
+    _, profile = inspected
+    labels = tuple(f"harmonisation of the {name} of member states" for name in profile.labels)
+    counts = {"train": [1_234_567 - number for number in range(len(labels))]}
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(label_table(replace(profile, labels=labels, counts=counts), 3))
+    shown = stream.getvalue()
+    for expected in ("1,234,567", "IRLbl", "##########", f"... {len(labels) - 3} more"):
+        assert expected in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_the_recommended_recipe_reasons_and_trains(inspected: tuple[Path, object], tmp_path: Path) -> None:
     folder, _ = inspected
     text = (folder / "articles.yaml").read_text()
@@ -198,6 +213,23 @@ def test_the_recommended_recipe_reasons_and_trains(inspected: tuple[Path, object
     steps = ["training.max_steps=2", "training.save_strategy=no", f"training.output_dir={tmp_path / 'run'}"]
     metrics = train(load_recipe(folder / "articles.yaml", steps))
     assert "tuned" in metrics["test"]
+
+
+@pytest.mark.parametrize(("longer", "windows"), [(0.88, True), (0.05, False)])
+def test_texts_that_no_length_holds_are_sent_to_windows(
+    inspected: tuple[Path, Any], longer: float, windows: bool
+) -> None:
+    _, profile = inspected
+    lengths = replace(profile.lengths, cut_at=dict.fromkeys(LENGTHS, longer))
+    size = recommend(replace(profile, lengths=lengths), "bert", positions=512, hidden=32)[0]
+    assert size.value == (512 if windows else 32)
+    assert ("model.windows" in size.reason) == windows
+
+
+def test_one_near_duplicate_is_one_row(inspected: tuple[Path, Any]) -> None:
+    _, profile = inspected
+    near = replace(profile.near_duplicates, between={"train/test": 1})
+    assert "# 1 row nearly repeats one of" in render([], replace(profile, near_duplicates=near))
 
 
 def test_corrected_suspects_are_fed_back(table: Path, inspected: tuple[Path, object], tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from scipy import sparse
 
 from hf_multilabel.evaluation.calibration import reliability_report
 from hf_multilabel.evaluation.curves import label_ap
 from hf_multilabel.reports import drawing
 from hf_multilabel.reports.curves import read_rates
 from hf_multilabel.reports.distribution import draw_label_distribution
-from hf_multilabel.reports.drawing import MOST_BYTES, render, shorten
+from hf_multilabel.reports.drawing import MOST_BYTES, name_points, new_figure, render, shorten
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.figures import CAPTIONS, CARD_FIGURES, FIGURES, draw
 from hf_multilabel.reports.histograms import chosen_labels, count_scores
@@ -36,6 +38,38 @@ def test_axes_say_what_they_show(name: str, size: str, request: pytest.FixtureRe
             scale = axes.get_label() == "<colorbar>" and side == "x"
             assert named or scale or getattr(figure, f"get_sup{side}label")(), f"{axes.get_title()!r} {side}"
     assert all(axes.has_data() for axes in shown)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_title_is_cut_off(name: str, small: RunEvidence) -> None:
+    """Names of 26 letters beside the axes once pushed the title of `missed_for` over the edge."""
+    figure = FIGURES[name](small)
+    FigureCanvasAgg(figure).draw()
+    titles = [figure._suptitle, *(axes._left_title for axes in figure.axes)]
+    for title in [title for title in titles if title is not None and title.get_text()]:
+        box = title.get_window_extent()
+        assert box.x0 >= 0, title.get_text()
+        assert box.x1 <= figure.bbox.x1, title.get_text()
+
+
+def test_a_low_table_of_label_sets_keeps_the_name_of_its_scale(small: RunEvidence) -> None:
+    """Of one true set the scale is an inch high: its name once lost its end."""
+    nothing = sparse.csr_array(small.targets.shape, dtype=bool)
+    figure = FIGURES["label_sets"](replace(small, targets=nothing))
+    FigureCanvasAgg(figure).draw()
+    scale = next(axes for axes in figure.axes if axes.get_label() == "<colorbar>")
+    box = scale.yaxis.label.get_window_extent()
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.y1
+
+
+def test_a_name_far_from_its_dot_has_a_thread() -> None:
+    figure = new_figure(4, 4)
+    axes = figure.subplots()
+    name_points(axes, [(0.5, 0.5, name) for name in ("one", "two", "three", "four", "fifth")])
+    threads = {text.get_text(): text.arrow_patch is not None for text in axes.texts}
+    assert threads == {"one": False, "two": False, "three": False, "four": False, "fifth": True}
 
 
 @pytest.mark.parametrize("size", ["small", "large"])

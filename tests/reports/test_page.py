@@ -27,7 +27,7 @@ from hf_multilabel.reports.page import (
     number,
     render_page,
 )
-from hf_multilabel.reports.sections import RunFacts, run_sections
+from hf_multilabel.reports.sections import RunFacts, results, run_sections
 from hf_multilabel.reports.worst import ShownLabel, ShownText
 
 ATTACKS = [
@@ -118,6 +118,20 @@ def test_the_headline_is_refused_on_the_decisions_own_rows(small: RunEvidence) -
     assert "fitted on these very rows" not in honest
     assert "fitted on these very rows" in refused
     assert 'class="tiles"' not in refused
+
+
+def test_what_counts_zero_whatever_a_model_does_is_said(small: RunEvidence) -> None:
+    """Of comments that are mostly clean samples F1 was 0.06, and nothing said that a perfect model has 0.09."""
+    scores = {"micro_f1": 0.8, "macro_f1": 0.5, "macro_f1_present": 0.6, "samples_f1": 0.06, "subset_accuracy": 0.94}
+    tuned = scores | {"rows_without_labels": 50, "labels_without_positives": 1}
+    tiles, said, *_ = results(replace(small, metrics={"fixed": tuned, "tuned": tuned}), "")
+    assert [name for name, _, _ in tiles.tiles] == ["micro F1", "macro F1", "subset accuracy", "texts"]
+    assert said.lines[0].startswith("50 of the 60 texts have no label.")
+    assert said.lines[1] == "1 label of 6 without a text in test: 0 in macro F1. Over the others it is 0.6000."
+    tuned = scores | {"rows_without_labels": 0, "labels_without_positives": 0}
+    tiles, *rest = results(replace(small, metrics={"fixed": tuned, "tuned": tuned}), "")
+    assert "samples F1" in [name for name, _, _ in tiles.tiles]
+    assert not [block for block in rest if isinstance(block, Prose)]
 
 
 @pytest.mark.parametrize(
