@@ -99,6 +99,12 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
     predicted, true = facts.tuned.get("predicted_per_row"), facts.data.get("cardinality", {}).get(facts.split)
     if predicted is not None and true is not None:
         yield f"A text gets {predicted:.2f} labels on average, and {true:.2f} hold."
+    if empty := facts.tuned.get("rows_without_labels"):
+        noun = "text without a label counts" if empty == 1 else "texts without a label count"
+        yield f"{empty:,} {noun} 0 in samples F1, also where rightly nothing was predicted."
+    if absent := facts.tuned.get("labels_without_positives"):
+        noun = "label without a text here counts" if absent == 1 else "labels without a text here count"
+        yield f"{absent:,} {noun} 0 in macro F1."
 
 
 def _row(facts: CardFacts, name: str) -> tuple[str, str, str, str]:

@@ -101,6 +101,14 @@ def test_results_show_the_fixed_cut_beside_the_tuned_decision_and_its_interval(t
     assert [line[0] for line in others[1:]] == ["rows", "recall@7", "predicted per row"]
     assert "<summary>3 more metrics</summary>" in card
     assert "A text gets 1.50 labels on average, and 1.25 hold." in card
+    assert "count 0" not in card
+
+
+def test_results_say_what_counts_zero_whatever_is_predicted(trained: Trained) -> None:
+    tuned = METRICS["tuned"] | {"rows_without_labels": 1, "labels_without_positives": 2}
+    card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": tuned}}))
+    assert "1 text without a label counts 0 in samples F1" in card
+    assert "2 labels without a text here count 0 in macro F1." in card
     assert "the choice of these 7 rows" in card
 
 
