@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,19 @@ def results_table(
         cells = [_cell(results[split][decision], metric) for split, decision in columns]
         if any(cell != "-" for cell in cells):
             table.add_row(metric, *cells)
+    table.caption, table.caption_justify = "\n".join(_counted_zero(results)) or None, "left"
     return table
+
+
+def _counted_zero(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """What macro F1 counts as 0 though no model could do better, a line a split that has any."""
+    for split, decisions in results.items():
+        counts = {found.get("labels_without_positives") or 0 for found in decisions.values()}
+        if max(counts, default=0):
+            over = [(name, found.get("macro_f1_present")) for name, found in decisions.items()]
+            others = ", ".join(f"{value:.4f} {name}" for name, value in over if value is not None)
+            labels = f"{split}: {max(counts):,} label(s) without a text count 0 in macro_f1"
+            yield escape(f"{labels}; over the others {others}" if others else labels)
 
 
 def _cell(found: Mapping[str, Any], metric: str) -> str:

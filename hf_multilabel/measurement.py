@@ -145,9 +145,8 @@ def score_pair(
         if share > TOLERATED:
             part = "those" if share == 1 else f"{share:.0%} of them among those"
             found = f"expected rows that no decision was fitted on, found {part} of {finished.name}"
-            raise InputError(
-                Finding("C111", f"{recipe.data.source}:{split}", found, "give other rows, or --split test")
-            )
+            fix = "give rows that neither model was fitted on" + (", or --split test" if split != "test" else "")
+            raise InputError(Finding("C111", f"{recipe.data.source}:{split}", found, fix))
     note(f"comparing on {len(data.splits[split]):,} rows of {split}")
     keep = recipe.evaluation.keep_scores
     outcomes = (

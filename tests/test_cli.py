@@ -374,6 +374,16 @@ def test_a_comparison_on_rows_that_a_decision_was_fitted_on_is_refused(
     assert "C111" in capsys.readouterr().err
 
 
+def test_a_comparison_refused_on_test_rows_does_not_send_to_the_test_rows(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = str(ROOT / "recipes/data/quickstart/validation.jsonl")  # one file: all of it is the split test
+    assert cli.call(["evaluate", str(finished), rows, "data.max_rows=null", "--compare", str(finished)]) == 2
+    said = capsys.readouterr().err
+    assert "C111" in said
+    assert "--split test" not in said
+
+
 def test_inspect_shows_labels_and_lengths() -> None:
     done = call("inspect", "quickstart")
     assert done.returncode == 0, done.stderr

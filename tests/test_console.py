@@ -22,3 +22,14 @@ def test_scores_stand_with_their_intervals() -> None:
     assert "0.5000 [0.400" not in text  # samples_f1 is not among the metrics shown with an interval
     assert "0.5000" in text
     assert "macro_f1" not in text
+
+
+def test_labels_without_a_text_are_said_to_count_zero() -> None:
+    decisions = {
+        "fixed": {"macro_f1": 0.4, "macro_f1_present": 0.6, "labels_without_positives": 2},
+        "tuned": {"macro_f1": 0.5, "macro_f1_present": 0.75, "labels_without_positives": 2},
+    }
+    text = printed({"validation": {"fixed": {"macro_f1": 0.9, "labels_without_positives": 0}}, "test": decisions})
+    said = " ".join(text.split())
+    assert "test: 2 label(s) without a text count 0 in macro_f1; over the others 0.6000 fixed, 0.7500 tuned" in said
+    assert "validation: " not in said

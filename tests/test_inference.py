@@ -40,6 +40,8 @@ def test_batches_are_cut_by_tokens(most_tokens: int | None, expected: list[list[
     [
         ({"id": "7", "body": "stars"}, "Give {'id': row['id'], 'text': row['body']}: the key is 'text'"),
         ({"text": "stars"}, "Give {'id': '2', 'text': row['text']}"),
+        ({"ticket_id": "7", "subject": "stars", "body": "nine"}, "Give {'id': '2', 'text': TEXT}"),
+        ({"title": "stars", "text": "nine"}, "Give {'id': '2', 'text': row['text']}"),
         ({"id": "7", "text": None}, "found {'id': '7', 'text': None}. Give {'id': row['id'], 'text': TEXT}"),
         (
             "stars",

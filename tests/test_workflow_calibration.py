@@ -49,6 +49,7 @@ def test_a_guarantee_travels_with_the_model(
     ("overrides", "match"),
     [
         (["decision.risk={recall: 0.99}"], r"risk: expected at least 99 validation rows for this guarantee, found 4\d"),
+        (["decision.risk={recall: 0.99}"], r"Label more, train with a larger data\.validation_size, or lower"),
         (
             ["decision.objective=fixed", "decision.shrinkage=null", "decision.prevalence={nothing: 0.1}"],
             r"prevalence: expected names among the labels",

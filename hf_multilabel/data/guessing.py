@@ -54,13 +54,16 @@ def guess_columns(table: Table, given: Mapping[str, Any]) -> Guess:
         given: Settings that the user gave: they are neither guessed nor taken for something else.
 
     Raises:
-        InputError: If no column looks like a text, or none like labels.
+        InputError: If there are no rows, no column looks like a text, or none like labels.
 
     Example:
         A CSV file with the columns `id`, `body` and `tags` ("wine;cheese") gives `text: body`, `labels: tags`,
         `label_delimiter: ";"` and `id: id`.
     """
     columns = _first_rows(table)
+    if table.types and not any(len(found) for found in columns.values()):
+        what = "expected rows, found none below the column names"
+        raise InputError(Finding("D102", str(table.file), what, "check how the file was written"))
     guess, problems = Guess(), []
     texts = _names(given.get("text"))
     if "labels" not in given:

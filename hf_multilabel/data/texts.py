@@ -106,13 +106,15 @@ def checked_row(row: Mapping[str, str], position: int) -> Mapping[str, str]:
         position: Its number among the rows from 0, for the message.
 
     Raises:
-        ValueError: If not, with the key under which it probably has its text.
+        ValueError: If not, with the key under which it has its text, where only one can be meant.
     """
     if isinstance(row, Mapping) and "id" in row and isinstance(row.get("text"), str):
         return row
     held = row if isinstance(row, Mapping) else {}
-    texts = sorted((key for key, value in held.items() if isinstance(value, str) and key != "id"), key="text".__ne__)
-    id, text = "row['id']" if "id" in held else repr(str(position + 1)), f"row[{texts[0]!r}]" if texts else "TEXT"
+    texts = [key for key, value in held.items() if isinstance(value, str) and key != "id"]
+    texts = ["text"] if "text" in texts else texts
+    id = "row['id']" if "id" in held else repr(str(position + 1))
+    text = f"row[{texts[0]!r}]" if len(texts) == 1 else "TEXT"
     raise ValueError(
         f"rows[{position}]: expected a mapping with 'id' and 'text', the text a str, found {reprlib.repr(row)}. Give "
         f"{{'id': {id}, 'text': {text}}}: the key is 'text', whatever the column was called in training."

@@ -131,7 +131,8 @@ def check_promises(
     if rows < needed:
         told = "half of them calibrate each label" if rows < labelled else "those without a label do not count"
         expected = f"at least {needed:,} validation rows for this guarantee"
-        raise ValueError(f"risk: expected {expected}, found {rows:,} ({told}). Label more or lower the target.")
+        more = "Label more, train with a larger data.validation_size, or lower the target"
+        raise ValueError(f"risk: expected {expected}, found {rows:,} ({told}). {more}.")
 
 
 def halves(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

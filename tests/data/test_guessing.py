@@ -94,3 +94,10 @@ def test_nothing_to_guess_from_names_the_columns(write: Write, content: str, sai
 )
 def test_delimiters(cells: list[str], delimiter: str) -> None:
     assert guess_delimiter(cells) == delimiter
+
+
+def test_a_file_without_rows_is_said_to_have_none(write: Write) -> None:
+    path = write("a.csv", "ticket_id,body,tags\n")
+    with pytest.raises(InputError, match="D102.*expected rows, found none below the column names") as error:
+        guess(path)
+    assert "data.text" not in str(error.value)
