@@ -80,6 +80,11 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_LATER[name]), name)
 
 
+def __dir__() -> list[str]:
+    """What completion in a notebook offers, imported or not."""
+    return sorted({*globals(), *__all__})
+
+
 def _is_command() -> bool:
     """Whether this process is one of our commands: they import what they need when they know that it is needed."""
     started = sys.argv[0] if sys.argv else ""

@@ -313,10 +313,12 @@ class FinishedModel:
             As `label_sets` yields them.
 
         Raises:
-            ValueError: If a row has no `id` or no `text`, once that row is reached.
+            ValueError: If `rows` is one text or one row; if a row has no `id` or no `text`, once that row is reached.
 
         Cost: Constant memory: `read_ahead` texts at a time.
         """
+        if isinstance(rows, str | Mapping):
+            raise ValueError(f"rows: expected several rows, found {rows!r:.80}. Write [{{'id': '0', 'text': TEXT}}].")
         limit, count = CHARACTERS_A_TOKEN[-1] * self.tokenizer.model_max_length, self.model.config.num_labels
 
         def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:

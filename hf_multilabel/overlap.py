@@ -85,7 +85,7 @@ def check_unseen(recipe: Recipe, data: MultiLabelData, split: str, metrics: Mapp
     for name, why in (("train", "it knows their labels"), ("test", "its results on them would be worth nothing")):
         if known.get(name) == data.splits[split]._fingerprint:
             what = f"expected rows apart from those of the run, found its {name} rows: {why}"
-            raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give validation rows"))
+            raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give rows it has not seen"))
 
 
 def check_apart(
@@ -112,6 +112,6 @@ def check_apart(
             share = _share_of_sketch(metrics, given) if name == "train" else 0.0
         if share > TOLERATED:
             what = f"expected rows apart from those of the run, found {share:.0%} of them among its {name} rows"
-            raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give validation rows"))
+            raise InputError(Finding("C115", f"{recipe.data.source}:{split}", what, "give rows it has not seen"))
         if share:
             note(f"warning: {max(share, 0.01):.0%} of the rows are among the run's {name} rows")

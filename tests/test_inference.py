@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hf_multilabel.inference import decide_by_length, label_sets
+import hf_multilabel
+from hf_multilabel.inference import FinishedModel, decide_by_length, label_sets
 
 WORDS = [3, 1, 8, 2, 7, 1, 5]
 # more characters where there are fewer tokens: sorting by characters would be the wrong way round
@@ -58,3 +59,13 @@ def test_a_row_without_id_or_text_is_told_what_to_give(row: object, said: str) -
     with pytest.raises(ValueError, match=r"rows\[1\]") as caught:
         next(found)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("rows", ["one text", {"id": "7", "text": "one text"}])
+def test_one_text_is_no_stream_of_rows(rows: object) -> None:
+    with pytest.raises(ValueError, match=r"rows: expected several rows, found .*one text.*\. Write \[\{'id': '0'"):
+        FinishedModel("mine", None, None).predict(rows)
+
+
+def test_completion_offers_what_is_imported_when_used() -> None:
+    assert {"train", "tune", "FinishedModel"} <= set(dir(hf_multilabel))
