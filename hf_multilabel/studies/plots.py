@@ -49,7 +49,7 @@ def draw_figures(plan: StudyPlan, tried: Sequence[Tried], folder: Path) -> dict[
                 found[f"{measure}.png"] = f"All values: {words} by step"
                 _save(figure, folder / f"{measure}.png")
     for key in _numeric(tried):
-        figure = _over(tried, key, metric, ("validation", *plan.settings.report))
+        figure = _over(tried, key, metric, ("validation", *plan.settings.report), plan.is_grid)
         found[f"over_{_safe(key)}.png"] = f"{metric} over {key}"
         _save(figure, folder / f"over_{_safe(key)}.png")
     return found
@@ -114,17 +114,22 @@ def _panels(tried: Sequence[Tried], measure: str, words: str) -> Any | None:
     return _finished(figure, axes, words, list(groups)) if drawn else None
 
 
-def _over(tried: Sequence[Tried], key: str, metric: str, splits: Sequence[str]) -> Any:
-    """The metric over one number that varies, a line a group through the means; a dot is a run."""
+def _over(tried: Sequence[Tried], key: str, metric: str, splits: Sequence[str], joined: bool) -> Any:
+    """The metric over one number that varies, a dot a run; in a grid a line a group through the means.
+
+    In a search the runs differ in all other values, too: a line through them would show what nobody tried.
+    """
     figure, axes = _figure(len(splits))
-    by_group = next(iter(tried[0].labels)) != key
+    by_group = joined and next(iter(tried[0].labels)) != key
     groups: dict[str, list[Tried]] = {}
     for entry in tried:
         if _is_number(entry.labels.get(key)):
             groups.setdefault(entry.group if by_group else "", []).append(entry)
     for panel, split in zip(axes, splits, strict=False):
         for number, (group, width) in enumerate(zip(groups, _widths(len(groups)), strict=True)):
-            _dots(panel, groups[group], key, split, f"C{number % 10}", group, width)
+            _dots(panel, groups[group], key, split, f"C{number % 10}", width)
+            if joined:
+                _join(panel, groups[group], key, split, f"C{number % 10}", group, width)
         panel.set_xlabel(key)
         panel.set_ylabel(metric)
         panel.set_title(split, fontsize=10)
@@ -135,11 +140,15 @@ def _over(tried: Sequence[Tried], key: str, metric: str, splits: Sequence[str]) 
     return figure
 
 
-def _dots(panel: Any, entries: Sequence[Tried], key: str, split: str, colour: str, label: str, width: float) -> None:
+def _dots(panel: Any, entries: Sequence[Tried], key: str, split: str, colour: str, width: float) -> None:
+    for entry in entries:
+        found = entry.values[split] if entry.mean(split) is not None else []
+        panel.plot([entry.labels[key]] * len(found), found, "o", color=colour, markersize=width + 2)
+
+
+def _join(panel: Any, entries: Sequence[Tried], key: str, split: str, colour: str, label: str, width: float) -> None:
     finished = sorted((entry for entry in entries if entry.mean(split) is not None), key=lambda e: e.labels[key])
     numbers = [entry.labels[key] for entry in finished]
-    for number, entry in zip(numbers, finished, strict=True):
-        panel.plot([number] * len(entry.values[split]), entry.values[split], "o", color=colour, markersize=width + 2)
     if finished:
         # several combinations at one number differ in something else, too: no line joins them
         style = "-" if len(set(numbers)) == len(numbers) else ""

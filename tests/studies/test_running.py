@@ -16,8 +16,9 @@ from hf_multilabel import cli
 from hf_multilabel.errors import InputError
 from hf_multilabel.studies import running
 from hf_multilabel.studies.definition import load_study
+from hf_multilabel.studies.plots import _over
 from hf_multilabel.studies.queue import Queue
-from hf_multilabel.studies.results import group_runs
+from hf_multilabel.studies.results import Tried, group_runs
 from hf_multilabel.studies.running import run_study
 from tests.studies.conftest import GRID
 
@@ -195,3 +196,11 @@ def test_hours_end_a_start(write_study: Callable[..., Path]) -> None:
     queue = Queue(plan)
     time.sleep(0.01)
     assert queue.claim() is None
+
+
+@pytest.mark.parametrize(("joined", "lines"), [(True, ["-"]), (False, [])])
+def test_runs_of_a_search_are_dots_and_only_a_grid_is_joined(joined: bool, lines: list[str]) -> None:
+    tried = [Tried({"rate": rate}, [{}], {"validation": [0.5 + rate]}) for rate in (0.3, 0.1, 0.2)]
+    panel = _over(tried, "rate", "macro_f1", ("validation",), joined).axes[0]
+    assert [line.get_linestyle() for line in panel.lines if line.get_linestyle() != "None"] == lines
+    assert sorted(line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o") == [0.1, 0.2, 0.3]
