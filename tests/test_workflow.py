@@ -260,6 +260,16 @@ def test_scores_on_the_fitted_rows_are_not_shown(run: tuple[Path, dict]) -> None
     assert set(found) == {"fixed"}
 
 
+def bring_rows(run: Path, path: Path, counts: dict[str, int]) -> str:
+    """A file that a user brings, with the first rows of some splits of a run."""
+    finished = FinishedModel.load(run)
+    splits, names = load_rows(finished, None)[1].splits, finished.labels.names
+    rows = [row for split, count in counts.items() for row in splits[split].select(range(count))]
+    lines = [{"text": row["text"], "labels": [names[label] for label in row["labels"]]} for row in rows]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
 @pytest.mark.parametrize(
     ("fitted", "others", "said"),
     [
@@ -276,12 +286,8 @@ def test_fitted_rows_are_known_among_others(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    finished = FinishedModel.load(run[0])
-    splits, names = load_rows(finished, None)[1].splits, finished.labels.names
-    rows = [*splits["validation"].select(range(fitted)), *splits["test"].select(range(others))]
-    lines = [{"text": row["text"], "labels": [names[label] for label in row["labels"]]} for row in rows]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = evaluate(str(run[0]), str(tmp_path / "rows.jsonl"), ["data.id=null"])
+    file = bring_rows(run[0], tmp_path / "rows.jsonl", {"validation": fitted, "test": others})
+    found = evaluate(str(run[0]), file, ["data.id=null"])
     assert said in " ".join(capsys.readouterr().err.split())
     assert set(found) == ({"fixed", "tuned"} if fitted == 1 else {"fixed"})
 
@@ -290,12 +296,8 @@ def test_fitted_rows_are_known_among_others(
 def test_rows_of_the_training_are_known_in_a_brought_file(
     known: int, others: int, said: str, run: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finished = FinishedModel.load(run[0])
-    splits, names = load_rows(finished, None)[1].splits, finished.labels.names
-    rows = [*splits["train"].select(range(known)), *splits["test"].select(range(others))]
-    lines = [{"text": row["text"], "labels": [names[label] for label in row["labels"]]} for row in rows]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    evaluate(str(run[0]), str(tmp_path / "rows.jsonl"), ["data.id=null"])
+    file = bring_rows(run[0], tmp_path / "rows.jsonl", {"train": known, "test": others})
+    evaluate(str(run[0]), file, ["data.id=null"])
     assert f"warning: the model was trained on {said}" in " ".join(capsys.readouterr().err.split())
 
 
