@@ -62,16 +62,24 @@ def check_risk(risk: Mapping[str, Any]) -> tuple[str, float, float | None]:
 
 
 def least_rows(risk: Mapping[str, Any]) -> int:
-    """Rows below which even a flawless model gets no guarantee.
+    """Rows below which even a flawless model gets no guarantee: with a label (recall), or that get one (precision).
 
     Example:
         >>> least_rows({"recall": 0.95}), least_rows({"recall": 0.95, "confidence": 0.9})
         (19, 45)
+        >>> least_rows({"precision": 0.95, "confidence": 0.9})
+        90
     """
-    _, target, confidence = check_risk(risk)
+    metric, target, confidence = check_risk(risk)
     if confidence is None:
         return math.ceil(target / (1 - target) - 1e-9)  # (0 + 1) / (n + 1) <= 1 - target
-    return math.ceil(math.log(1 - confidence) / math.log(target) - 1e-9)
+    delta = 1 - confidence
+    # each walk has its share of delta; without a loss Hoeffding's p-value is target ** n
+    level = delta / len(STARTS) if metric == "precision" else delta
+    rows = max(1, math.ceil(math.log(level) / math.log(target) - 1e-9))
+    while metric == "recall" and not passes_betting(np.zeros(rows), 1 - target, delta):
+        rows += 1  # the gamblers share the stake, of which the best alone would need no more rows than that
+    return rows
 
 
 def fit_risk(probs: ArrayLike | torch.Tensor, targets: Any, risk: Mapping[str, Any]) -> tuple[float | None, dict]:

@@ -295,15 +295,26 @@ def test_rows_without_labels_are_left_out_of_recall() -> None:
     assert (evidence[1]["rows"], evidence[1]["rows_left_out"]) == (200, 50)
 
 
-@pytest.mark.parametrize("risk", [*PROMISES, {"recall": 0.95, "confidence": 0.95}], ids=str)
-def test_below_the_least_rows_nothing_is_promised(risk: dict[str, float]) -> None:
-    needed = least_rows(risk)
-    flawless = np.array([[0.9, 0.1]], np.float32).repeat(4 * needed, 0)
+@pytest.mark.parametrize(
+    "risk",
+    [
+        *PROMISES,
+        {"recall": 0.95, "confidence": 0.95},
+        {"recall": 0.5, "confidence": 0.5},
+        {"precision": 0.9, "confidence": 0.9},
+        {"precision": 0.95, "confidence": 0.95},
+        {"precision": 0.5, "confidence": 0.5},
+    ],
+    ids=str,
+)
+def test_the_least_rows_are_those_at_which_flawless_rows_are_first_promised_something(risk: dict[str, float]) -> None:
+    flawless = np.array([[0.9, 0.1]], np.float32).repeat(150, 0)
     truth = flawless > 0.5
-    cut, evidence = fit_risk(flawless[: needed - 1], truth[: needed - 1], risk)
-    assert cut is None
-    assert evidence["sentence"].startswith("Not guaranteed: that at least")
-    assert fit_risk(flawless, truth, risk)[0] is not None
+    rows = next(rows for rows in range(1, 150) if fit_risk(flawless[:rows], truth[:rows], risk)[0] is not None)
+    assert least_rows(risk) == rows
+    if rows > 1:
+        _, evidence = fit_risk(flawless[: rows - 1], truth[: rows - 1], risk)
+        assert evidence["sentence"].startswith("Not guaranteed: that at least")
 
 
 def test_the_evidence_says_what_is_guaranteed() -> None:
