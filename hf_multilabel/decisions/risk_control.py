@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -135,14 +136,20 @@ def describe_risk(evidence: Mapping[str, Any]) -> str:
         "recall": "of a text's labels are found, on average over texts that have a label",
         "precision": "of the labels a text gets are right, on average over texts that get one",
     }[evidence["metric"]]
-    goal = f"at least {evidence['target']:.4g} {what}"
+    goal = f"at least {_all_digits(Decimal(repr(evidence['target'])))} {what}"
     rows = f"{evidence['rows']:,} held-out rows ({evidence['method']})"
     if not evidence["controlled"]:
         return f"Not guaranteed: that {goal}. No cut promises it on {rows}."
     cut = f"the cut {evidence['lambda']:.4g} for all labels, chosen on {rows}"
     if evidence["confidence"] is None:
         return f"Guaranteed for texts like these, averaged over draws of the rows: {goal}, by {cut}."
-    return f"Guaranteed for texts like these, with {evidence['confidence']:.0%} confidence: {goal}, by {cut}."
+    confidence = _all_digits(100 * Decimal(repr(evidence["confidence"])))
+    return f"Guaranteed for texts like these, with {confidence}% confidence: {goal}, by {cut}."
+
+
+def _all_digits(number: Decimal) -> str:
+    """A number as it was given: a promise that is rounded may be a larger one."""
+    return f"{number.normalize():f}"
 
 
 def recall_cut(

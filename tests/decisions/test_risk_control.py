@@ -18,6 +18,7 @@ from hf_multilabel.decisions.bounds import STAKES, bentkus, hoeffding, hoeffding
 from hf_multilabel.decisions.fitting import check_promises, fit_from_logits, halves
 from hf_multilabel.decisions.risk_control import (
     STARTS,
+    describe_risk,
     fit_risk,
     least_rows,
     precision_cut,
@@ -325,6 +326,23 @@ def test_the_evidence_says_what_is_guaranteed() -> None:
         f"on average over texts that have a label, by the cut {evidence['lambda']:.4g} for all labels, chosen on 400 "
         "held-out rows (risk-controlling prediction sets, betting bound)."
     )
+
+
+@pytest.mark.parametrize(
+    ("risk", "said"),
+    [
+        ({"recall": 0.9, "confidence": 0.995}, "with 99.5% confidence: at least 0.9 of"),
+        ({"recall": 0.9, "confidence": 0.999}, "with 99.9% confidence"),
+        ({"recall": 0.9, "confidence": 0.975}, "with 97.5% confidence"),
+        ({"recall": 0.9, "confidence": 0.57}, "with 57% confidence"),
+        ({"recall": 0.99999, "confidence": 0.07}, "with 7% confidence: at least 0.99999 of"),
+        ({"recall": 0.00001, "confidence": 0.5}, "at least 0.00001 of"),
+    ],
+)
+def test_the_sentence_rounds_neither_target_nor_confidence(risk: dict[str, float], said: str) -> None:
+    evidence = {"metric": "recall", "target": risk["recall"], "confidence": risk["confidence"], "method": "betting"}
+    sentence = describe_risk({**evidence, "rows": 5, "rows_left_out": 0, "lambda": 0.5, "controlled": True})
+    assert said in sentence
 
 
 NAMES = [f"label {number}" for number in range(20)]
