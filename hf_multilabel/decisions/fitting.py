@@ -1,8 +1,9 @@
 """The whole decision from logits: calibration first, then cuts on calibrated probabilities, or a guarantee.
 
-Calibration and cuts are fitted on the same rows: see `calibration` for what that costs. Under a risk a calibration per
-label is fitted on one half of the rows and the cut on the other half, for the guarantee is only one for rows that the
-calibration has not seen. One temperature leaves the order of all scores as it is, and takes no rows away.
+Calibration and cuts are fitted on the same rows: see `calibration` for what that costs. Under a risk the calibration is
+fitted on one half of the rows and the cut on the other half, for the guarantee is only one for rows that the
+calibration has not seen. One temperature takes no rows away from a recall: it leaves the order of all scores as it is,
+and a recall asks for nothing else. A precision's walks start from probabilities fixed beforehand, which it would move.
 """
 
 from __future__ import annotations
@@ -58,11 +59,10 @@ def fit_from_logits(
     """
     scores = as_logits(logits)
     held = as_label_sets(targets, scores.shape, "targets")
-    fitted, judged = np.arange(len(scores)), np.arange(len(scores))
+    fitted = judged = np.arange(len(scores))
     if risk is not None:
         check_guaranteed({**default_decision(), **options}, risk, prevalence)
-        if calibration not in (None, "temperature"):
-            fitted, judged = halves(len(scores))
+        fitted, judged = divide_rows(len(scores), risk, calibration)
     method = calibration or ("prior_shift" if prevalence else None)
     stored = None
     if method is not None:
@@ -125,14 +125,26 @@ def check_promises(
         raise ValueError(f"prevalence: expected names among the labels, found {name!r}. Correct the name.")
     if risk is None:
         return
-    labelled = int((np.diff(targets.indptr) > 0).sum()) if risk.get("recall") else targets.shape[0]
-    rows = labelled if calibration in (None, "temperature") else labelled // 2
+    _, judged = divide_rows(targets.shape[0], risk, calibration)
+    counted = judged[np.diff(targets.indptr)[judged] > 0] if risk.get("recall") else judged
     needed = least_rows(risk)
-    if rows < needed:
-        told = "half of them calibrate each label" if rows < labelled else "those without a label do not count"
+    if len(counted) < needed:
+        told = ["half of them fit the calibration"] if len(judged) < targets.shape[0] else []
+        told += ["those without a label do not count"] if len(counted) < len(judged) else []
         expected = f"at least {needed:,} validation rows for this guarantee"
+        found = f"{len(counted):,} ({'; '.join(told)})" if told else f"{len(counted):,}"
         more = "Label more, train with a larger data.validation_size, or lower the target"
-        raise ValueError(f"risk: expected {expected}, found {rows:,} ({told}). {more}.")
+        raise ValueError(f"risk: expected {expected}, found {found}. {more}.")
+
+
+def divide_rows(
+    rows: int, risk: Mapping[str, Any], calibration: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows a calibration is fitted on, and those a promise is judged on: all of them, or two halves."""
+    metric, _, _ = check_risk(risk)
+    if calibration is None or (calibration == "temperature" and metric == "recall"):
+        return np.arange(rows), np.arange(rows)
+    return halves(rows)
 
 
 def halves(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -9,8 +9,8 @@ label; and of the share of right labels among the predicted ones, over the texts
 calibrated probabilities. Candidates are all scores that can change a loss, found by sorting the positives (recall) or
 the highest scores (precision); no losses are tabulated over a grid.
 
-The guarantee holds for texts drawn like the rows. Those must have taken no part in training or in a calibration other
-than one temperature, which leaves the order of all scores as it is.
+The guarantee holds for texts drawn like the rows. Those must have taken no part in training or in a calibration; but for
+a recall one temperature may be fitted on them, for it leaves the order of all scores as it is.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def fit_risk(probs: ArrayLike | torch.Tensor, targets: Any, risk: Mapping[str, A
 
     Returns:
         The cut, None if no cut keeps the promise; and what a decision stores under `risk`: metric, target, confidence,
-        method, rows, rows_left_out, lambda (the cut), controlled, sentence.
+        method, rows (that the cut was tested on: with a label, or that get one), rows_left_out, lambda (the cut),
+        controlled, sentence.
 
     Raises:
         ValueError: If shapes or values are wrong.
@@ -116,6 +117,9 @@ def fit_risk(probs: ArrayLike | torch.Tensor, targets: Any, risk: Mapping[str, A
         found = recall_cut(scores, held, 1 - target, None if confidence is None else 1 - confidence)
     else:
         found = precision_cut(scores, held, 1 - target, 1 - float(confidence or 0))
+        if found is not None:
+            rows = _rows_that_get_one(scores, found)
+            left_out = len(scores) - rows
     cut = None if found is None else _between(scores, found)
     evidence = {
         "metric": metric,
@@ -137,7 +141,10 @@ def describe_risk(evidence: Mapping[str, Any]) -> str:
         "precision": "of the labels a text gets are right, on average over texts that get one",
     }[evidence["metric"]]
     goal = f"at least {_all_digits(Decimal(repr(evidence['target'])))} {what}"
-    rows = f"{evidence['rows']:,} held-out rows ({evidence['method']})"
+    rows = f"{evidence['rows']:,} held-out rows"
+    if evidence["metric"] == "precision" and evidence["controlled"]:
+        rows += f" that get a label, of {evidence['rows'] + evidence['rows_left_out']:,}"
+    rows += f" ({evidence['method']})"
     if not evidence["controlled"]:
         return f"Not guaranteed: that {goal}. No cut promises it on {rows}."
     cut = f"the cut {evidence['lambda']:.4g} for all labels, chosen on {rows}"
@@ -265,6 +272,11 @@ def _holds(targets: sparse.csr_array, row: NDArray[np.int64], column: NDArray[np
     asked = row * width + column
     place = np.minimum(np.searchsorted(true, asked), max(0, len(true) - 1))
     return true[place] == asked if len(true) else np.zeros(len(asked), bool)
+
+
+def _rows_that_get_one(scores: NDArray[np.floating], score: float) -> int:
+    """Rows with a score that is taken when this one is."""
+    return sum(int((scores[start:stop] >= score).any(axis=1).sum()) for start, stop in row_chunks(*scores.shape))
 
 
 def _between(scores: NDArray[np.floating], score: float) -> float:

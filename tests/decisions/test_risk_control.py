@@ -362,6 +362,51 @@ def test_a_decision_keeps_its_promise_through_calibration(calibration: str | Non
     assert decision["thresholds"] == decision["risk"]["lambda"]
 
 
+@pytest.mark.parametrize("calibration", [None, "temperature", "platt"])
+def test_the_starts_of_a_precision_guarantee_know_no_row_that_tests_it(calibration: str | None) -> None:
+    probs, targets = texts(600)
+    risk = {"precision": 0.7, "confidence": 0.9}
+    decision = fit_from_logits(logit(probs).astype(np.float32), targets, NAMES, calibration=calibration, risk=risk)
+    found, judged = decision["risk"], 600 if calibration is None else 300
+    assert found["controlled"]
+    assert found["rows"] + found["rows_left_out"] == judged
+    assert (decision["calibration"] or {}).get("rows") == (None if calibration is None else 300)
+
+
+def test_a_precision_guarantee_rests_on_the_rows_that_get_a_label() -> None:
+    probs, targets = texts(400)
+    more = np.concatenate([probs, np.full((50, 20), 0.001, np.float32)])
+    truth = np.concatenate([targets, np.zeros((50, 20), bool)])
+    cut, evidence = fit_risk(more, truth, {"precision": 0.7, "confidence": 0.9})
+    rows = len(precisions(more, truth, cut))
+    assert rows < 400
+    assert (evidence["rows"], evidence["rows_left_out"]) == (rows, 450 - rows)
+    assert f"chosen on {rows:,} held-out rows that get a label, of 450 (Learn-then-Test" in evidence["sentence"]
+
+
+@pytest.mark.parametrize("calibration", [None, "temperature", "platt"])
+@pytest.mark.parametrize("risk", [{"recall": 0.9}, {"precision": 0.9, "confidence": 0.9}], ids=str)
+def test_rows_are_counted_before_training_as_the_fit_counts_them(risk: dict, calibration: str | None) -> None:
+    """Flawless logits, every fifth row without a label."""
+    for rows in range(2, 130):
+        truth = np.zeros((rows, 2), bool)
+        truth[np.arange(rows) % 5 > 0, 0] = True
+        held = as_label_sets(truth, truth.shape, "targets")
+        try:
+            check_promises(held, NAMES[:2], calibration, None, risk)
+        except ValueError:
+            allowed = False
+        else:
+            allowed = True
+        if "recall" in risk and calibration != "platt":
+            assert allowed == (truth.any(1).sum() >= least_rows(risk))
+        if allowed and "recall" in risk:
+            logits = np.where(truth, 6.0, -6.0).astype(np.float32)
+            assert fit_from_logits(logits, truth, NAMES[:2], calibration=calibration, risk=risk)["risk"]["controlled"]
+        if "precision" in risk:
+            assert allowed == ((rows if calibration is None else rows - rows // 2) >= 44)
+
+
 def test_no_row_both_calibrates_a_label_and_judges_the_cut() -> None:
     fitted, judged = halves(101)
     assert not set(fitted) & set(judged)
@@ -420,5 +465,13 @@ def test_rows_and_names_are_checked_before_training() -> None:
     check_promises(held, NAMES, "platt", None, {"recall": 0.97})
     with pytest.raises(ValueError, match=r"risk: expected at least 99 validation rows .* found 50 \(half of them"):
         check_promises(held, NAMES, "platt", None, {"recall": 0.99})
+    precision = {"precision": 0.95, "confidence": 0.95}
+    with pytest.raises(ValueError, match=r"at least 104 validation rows for this guarantee, found 100\. Label more"):
+        check_promises(held, NAMES, None, None, precision)
+    with pytest.raises(ValueError, match=r"at least 104 .* found 50 \(half of them fit the calibration\)\. Label"):
+        check_promises(held, NAMES, "temperature", None, precision)
+    few = as_label_sets(np.eye(100, 20, dtype=bool), (100, 20), "targets")
+    with pytest.raises(ValueError, match=r"found 20 \(those without a label do not count\)\. Label"):
+        check_promises(few, NAMES, None, None, {"recall": 0.97})
     with pytest.raises(ValueError, match=r"prevalence: expected names among the labels, found 'other'"):
         check_promises(held, NAMES, None, {"other": 0.1}, None)
