@@ -90,13 +90,30 @@ def cardinality(scores: Scores, held: sparse.csr_array, *, mean_labels: float | 
     Reference: Read et al. 2011, equation 4 (label cardinality).
     """
     wanted = held.nnz if mean_labels is None else mean_labels * scores.shape[0]
+    if isinstance(scores, TopScores):
+        if scores.unstored_at_floor:
+            return _nearest(scores, wanted, np.unique(np.append(scores.stored.data, scores.floor)), 0)
+        if _may_lie_below(scores, wanted):
+            return np.full(scores.shape[1], scores.ceiling)  # not known: `fit_cuts` starts again with safe counts
     taken = count_levels(scores)
-    if isinstance(scores, TopScores) and scores.unstored_at_floor:
-        return _nearest(scores, wanted, np.unique(np.append(scores.stored.data, scores.floor)), 0)
     used = np.flatnonzero(np.diff(taken))
     middle = np.searchsorted(-taken[used], -wanted, side="right") - 1  # the highest level that takes enough
     low, high = used[max(middle - 1, 0)], used[min(max(middle, 0) + 1, len(used) - 1)]
     return _nearest(scores, wanted, scores_between(scores, low, high), taken[high + 1])
+
+
+def _may_lie_below(scores: TopScores, wanted: float) -> bool:
+    """Whether a cut at a floor or below, where scores are not known, may come nearer to `wanted` than all above.
+
+    What the other rules gain only falls when more is taken, so that counts too low hide no better cut below. Here more
+    may be nearer: a cut below takes at least the next score, and any number beyond.
+    """
+    if scores.ceiling < 0:
+        return False
+    ceiling = np.float64(scores.ceiling)
+    above = np.count_nonzero(scores.stored.data > ceiling)
+    next_taken = above + max(np.count_nonzero(scores.stored.data == ceiling), 1)
+    return bool(above < wanted and next_taken - wanted < wanted - above)
 
 
 def _nearest(scores: Scores, wanted: float, between: NDArray[np.floating], above: int) -> NDArray[np.float64]:

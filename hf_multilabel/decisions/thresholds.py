@@ -10,7 +10,8 @@ sigmoid reaches. A label without positives gets the global cut, for nothing says
 
 Scores kept in part (`TopScores`) give the cuts of all scores if the cuts lie above the floors of all rows: below a
 floor counts are too low and gains too high, and no such cut was chosen all the same. Where one is, the cuts are fitted
-again with counts that are too high, so that no cut is better than it looks, and the fit is not called exact.
+again with counts that are too high, so that no cut is better than it looks, and the fit is not called exact. The gain
+of `cardinality` may rise with counts: it gives a cut at a floor itself where one there or below may come nearer.
 """
 
 from __future__ import annotations

@@ -85,6 +85,41 @@ def test_cautious_cuts_are_no_worse_than_they_look(case: tuple, k: int) -> None:
     assert exact or cuts[0] == 1 or (decided & targets).sum() >= 0.5 * decided.sum()
 
 
+def draw_tied(seed: int) -> tuple[np.ndarray, np.ndarray, TopScores]:
+    """A few rows with many equal scores, the highest of each kept, under floors as low as can be or higher."""
+    rng = np.random.default_rng(seed)
+    shape, steps = rng.integers(1, 9, 2), rng.choice([3, 6, 12, 1000])
+    probs = (rng.integers(0, steps + 1, shape) / steps) ** rng.choice([1, 3])
+    probs = probs.astype(rng.choice([np.float32, np.float64]))
+    targets = rng.random(shape) < rng.choice([0.1, 0.3, 0.6])
+    targets[0, 0] = True
+    scores = keep(probs, targets, int(rng.integers(1, shape[1] + 1)))
+    raised = np.minimum(scores.floor + rng.choice([0, 0, 0.1]), 1).astype(probs.dtype)
+    return probs, targets, TopScores(scores.stored, raised)
+
+
+def test_cardinality_is_exact_only_if_no_unknown_score_may_bring_it_nearer() -> None:
+    probs = np.array([[0.9, 0.5, 0.4, 0.1], [0.8, 0.45, 0.3, 0.2]])
+    held = as_label_sets(probs > 0.85, probs.shape, "targets")
+    assert fit_cuts(TopScores.of(probs, held, 1), held, "cardinality", mean_labels=2.0)[1] is False
+    cuts, exact = fit_cuts(TopScores.of(probs, held, 1), held, "cardinality", mean_labels=1.0)
+    assert exact
+    assert (probs >= cuts).sum() == 2
+    # three are as near as two: of two equally near the higher cut
+    assert fit_cuts(TopScores.of(probs, held, 1), held, "cardinality", mean_labels=1.25)[1] is True
+    known = 0
+    for seed in range(800):
+        probs, targets, scores = draw_tied(seed)
+        held = as_label_sets(targets, probs.shape, "targets")
+        mean_labels = [None, 0.1, 0.5, 1.0, 2.0, 2.5, 4.0][seed % 7]
+        cuts, exact = fit_cuts(scores, held, "cardinality", mean_labels=mean_labels)
+        if exact:
+            expected = fit_cuts(probs, held, "cardinality", mean_labels=mean_labels)[0]
+            np.testing.assert_array_equal(probs >= cuts, probs >= expected, err_msg=f"seed {seed}")
+        known += exact and scores.ceiling >= 0
+    assert known > 100
+
+
 def test_an_inexact_fit_warns_and_a_decision_records_it() -> None:
     probs, targets = realistic(200, 30, 1)
     names = [f"label {i}" for i in range(30)]
