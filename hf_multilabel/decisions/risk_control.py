@@ -9,8 +9,8 @@ label; and of the share of right labels among the predicted ones, over the texts
 calibrated probabilities. Candidates are all scores that can change a loss, found by sorting the positives (recall) or
 the highest scores (precision); no losses are tabulated over a grid.
 
-The guarantee holds for texts drawn like the rows. Those must have taken no part in training or in a calibration; but for
-a recall one temperature may be fitted on them, for it leaves the order of all scores as it is.
+The guarantee holds for texts drawn like the rows. Those must have taken no part in training or in a calibration; but
+for a recall one temperature may be fitted on them, since it leaves the order of all scores as it is.
 """
 
 from __future__ import annotations
