@@ -32,7 +32,8 @@ from hf_multilabel.evaluation import row_chunks
 from hf_multilabel.evaluation.scores import Scores, TopScores
 
 MARGIN = 1e-4  # above what float32 and the kernels of another machine change in a probability
-_EXTREME = 1e-7  # float32 resolves no probability closer to 1
+# float32 tells no probabilities apart below the one and above the other
+LOWEST, HIGHEST = float(np.finfo(np.float32).tiny), 1 - 1e-7
 _ONE = np.uint64(0x3F800000)  # bits of 1.0
 
 Gain = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
@@ -157,7 +158,7 @@ def place_shared(scores: Scores, score: np.floating, lower: NDArray[np.floating]
 
 def logit(cuts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Log-odds of cuts, finite also at 0 and 1: (L,) -> (L,)."""
-    inside = np.clip(cuts, _EXTREME, 1 - _EXTREME)
+    inside = np.clip(cuts, LOWEST, HIGHEST)
     return np.log(inside) - np.log1p(-inside)
 
 

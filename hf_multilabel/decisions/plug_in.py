@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,22 +14,56 @@ from torch import Tensor
 from torch.nn import functional
 
 from hf_multilabel.decisions.counting import entries, scores_of
+from hf_multilabel.decisions.cuts import logit
 from hf_multilabel.decisions.logistic import FLOOR, STRENGTH, fit_counted
 from hf_multilabel.evaluation.scores import Scores, TopScores
 
-REACH = 12.0  # log-odds of the grid's ends
+REACH = 12.0  # log-odds of the grid's ends; it goes lower where cuts may
 WIDTH = 1 / 8  # of a bin: far below what a calibration knows
-BINS = round(2 * REACH / WIDTH)
 # Share of the positives whose scores are too low to be looked at, of all and of a label; docs/decisions.md
 LOWEST, LOWEST_OF_LABEL = 0.05, 0.1
 ROUNDS = 30  # two to five are enough
-BLOCK = 4096  # labels with all their bins at a time: 100 MB
+BLOCK = 1 << 20  # bins of labels at a time: 100 MB
 DENSE = 1 << 24  # bins of all labels counted at once; beyond, only those that hold a score
 
 
-_ODDS = torch.from_numpy((np.arange(BINS) + 0.5) * WIDTH - REACH)
-# features of a beta calibration at the middle of each bin, (3, BINS)
-_DESIGN = torch.stack([functional.logsigmoid(_ODDS), functional.softplus(_ODDS), torch.ones_like(_ODDS)])
+@dataclass(frozen=True)
+class Axis:
+    """Bins of log-odds that end at `REACH`; the outermost hold what lies beyond.
+
+    Args:
+        bins: How many, B.
+    """
+
+    bins: int
+
+    @classmethod
+    def down_to(cls, lowest: float) -> Axis:
+        """From the log-odds of the lowest probability that may be a cut, at most from -`REACH`."""
+        depth = max(REACH, -float(logit(np.array(lowest))))
+        return cls(int(np.ceil((REACH + depth) / WIDTH)))
+
+    @property
+    def start(self) -> float:
+        """Log-odds of the lowest edge."""
+        return REACH - self.bins * WIDTH
+
+    @cached_property
+    def design(self) -> Tensor:
+        """Features of a beta calibration at the middle of each bin, (3, B)."""
+        odds = torch.from_numpy(self.start + (np.arange(self.bins) + 0.5) * WIDTH)
+        return torch.stack([functional.logsigmoid(odds), functional.softplus(odds), torch.ones_like(odds)])
+
+    def find(self, scores: NDArray[np.floating]) -> NDArray[np.int64]:
+        """The bin of each score."""
+        values = scores.astype(np.float64)
+        with np.errstate(divide="ignore"):
+            odds = np.log(values) - np.log1p(-values)
+        return np.clip((odds - self.start) / WIDTH, 0, self.bins - 1).astype(np.int64)
+
+    def edge(self, bins: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The probability at the lower edge of each bin."""
+        return 1 / (1 + np.exp(-(self.start + bins * WIDTH)))
 
 
 @dataclass(frozen=True)
@@ -36,15 +71,17 @@ class Grid:
     """Scores of the labels that have a positive, counted in bins of log-odds, and their calibration.
 
     Args:
+        axis: The bins, B.
         labels: Ids, ascending, (G,).
-        keys: Place in `labels` times BINS plus bin, ascending, (E,).
+        keys: Place in `labels` times B plus bin, ascending, (E,).
         counts: Scores there, (E,).
-        extra: Scores that every label may have besides, where some were not kept, (BINS,).
-        hits: Place in `labels` times BINS plus bin of each positive that is high enough.
+        extra: Scores that every label may have besides, where some were not kept, (B,).
+        hits: Place in `labels` times B plus bin of each positive that is high enough.
         low: Positives of each label that are lower, (G,).
         theta: Parameters of the calibration, (G, 3).
     """
 
+    axis: Axis
     labels: NDArray[np.int64]
     keys: NDArray[np.int64]
     counts: NDArray[np.int64]
@@ -56,44 +93,48 @@ class Grid:
     @classmethod
     def count(cls, scores: Scores, held: sparse.csr_array, least: NDArray[np.floating]) -> Grid:
         """Count what is at least `least`, (L,), and fit the calibration."""
+        axis = Axis.down_to(float(least.min()))
         labels, label = np.unique(held.indices, return_inverse=True)
         positive = scores_of(scores, held)
         high = positive >= least[held.indices]
-        hits = label[high] * BINS + _bins(positive[high])
-        extra = np.zeros(BINS, np.int64)
+        hits = label[high] * axis.bins + axis.find(positive[high])
+        extra = np.zeros(axis.bins, np.int64)
         if isinstance(scores, TopScores) and scores.unstored_at_floor:
             floors = scores.floor[(scores.unstored > 0) & (scores.floor >= least.min())]
-            extra = np.bincount(_bins(floors), minlength=BINS)
-        keys, counts = _tally(scores, least, labels)
+            extra = np.bincount(axis.find(floors), minlength=axis.bins)
+        keys, counts = _tally(scores, least, labels, axis)
         low = np.bincount(label[~high], minlength=len(labels))
-        grid = cls(labels, keys, counts, extra, hits, low, torch.empty(0))
+        grid = cls(axis, labels, keys, counts, extra, hits, low, torch.empty(0))
         return replace(grid, theta=grid.calibrate())
 
     def calibrate(self) -> Tensor:
         """A beta calibration of each label, drawn toward that of all, (G, 3)."""
+        size = self.axis.bins
         start, bound = [1.0, 1.0, 0.0], [FLOOR, FLOOR, -np.inf]
-        bins = np.bincount(self.keys % BINS, weights=self.counts, minlength=BINS) + len(self.labels) * self.extra
-        hits = np.bincount(self.hits % BINS, minlength=BINS).astype(np.float64)
+        bins = np.bincount(self.keys % size, weights=self.counts, minlength=size) + len(self.labels) * self.extra
+        hits = np.bincount(self.hits % size, minlength=size).astype(np.float64)
         common = fit_counted(
-            _DESIGN, torch.from_numpy(bins)[None], torch.from_numpy(hits)[None], start, bound, STRENGTH
+            self.axis.design, torch.from_numpy(bins)[None], torch.from_numpy(hits)[None], start, bound, STRENGTH
         )
         centre, each = common[0].tolist(), []
         for some in self.blocks():
             count, positives = (torch.from_numpy(values) for values in self.dense(some))
-            each.append(fit_counted(_DESIGN, count, positives, centre, bound, STRENGTH))
+            each.append(fit_counted(self.axis.design, count, positives, centre, bound, STRENGTH))
         return torch.cat(each)
 
     def blocks(self) -> Iterator[slice]:
         """Ranges of the labels."""
-        for start in range(0, len(self.labels), BLOCK):
-            yield slice(start, min(start + BLOCK, len(self.labels)))
+        step = max(1, BLOCK // self.axis.bins)
+        for start in range(0, len(self.labels), step):
+            yield slice(start, min(start + step, len(self.labels)))
 
     def dense(self, some: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Scores and positives of some labels in every bin: (G, BINS), (G, BINS)."""
-        shape = (some.stop - some.start, BINS)
-        ends = (some.start * BINS, some.stop * BINS)
+        """Scores and positives of some labels in every bin: (G, B), (G, B)."""
+        size = self.axis.bins
+        shape = (some.stop - some.start, size)
+        ends = (some.start * size, some.stop * size)
         inside = slice(*np.searchsorted(self.keys, ends))
-        count = np.zeros(shape[0] * BINS)
+        count = np.zeros(shape[0] * size)
         count[self.keys[inside] - ends[0]] = self.counts[inside]
         hits = self.hits[(self.hits >= ends[0]) & (self.hits < ends[1])] - ends[0]
         positives = np.bincount(hits, minlength=len(count)).astype(np.float64)
@@ -102,7 +143,7 @@ class Grid:
     def expect(self, some: slice) -> Expected:
         """What cuts may expect, for some labels."""
         count, _ = self.dense(some)
-        caught = _from_above((self.theta[some] @ _DESIGN).sigmoid().numpy() * count)
+        caught = _from_above((self.theta[some] @ self.axis.design).sigmoid().numpy() * count)
         return Expected(caught, _from_above(count), caught[:, 0] + self.low[some])
 
 
@@ -111,8 +152,8 @@ class Expected:
     """What cuts at the lower edges of the bins take and may expect to catch, for some labels.
 
     Args:
-        caught: Calibrated probability at or above each edge, (G, BINS).
-        taken: Scores at or above each edge, (G, BINS).
+        caught: Calibrated probability at or above each edge, (G, B).
+        taken: Scores at or above each edge, (G, B).
         whole: Positives to be expected in all, (G,).
     """
 
@@ -161,7 +202,7 @@ def expected_cuts(scores: Scores, held: sparse.csr_array) -> NDArray[np.float64]
     Returns:
         Shape (L,). Cuts at a floor of the scores, all the same, where that many scores were not kept.
 
-    Cost: one pass over the scores; then O(L BINS), in blocks of labels.
+    Cost: one pass over the scores; then O(L B) for B bins, 192 and more, in blocks of labels.
 
     Reference: Lipton et al. 2014, theorem 1; Kull et al. 2017 on beta calibration.
     """
@@ -182,7 +223,7 @@ def expected_cuts(scores: Scores, held: sparse.csr_array) -> NDArray[np.float64]
         if (best == previous).all():
             break
     cuts = np.ones(scores.shape[1])
-    edges = np.maximum(1 / (1 + np.exp(REACH - best * WIDTH)), least[grid.labels])
+    edges = np.maximum(grid.axis.edge(best), least[grid.labels])
     cuts[grid.labels] = np.where(gain > 0, edges, 1.0)
     return cuts
 
@@ -198,23 +239,17 @@ def lowest_cuts(scores: Scores, held: sparse.csr_array) -> NDArray[np.floating]:
     return least
 
 
-def _bins(scores: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The bin of each score; the outermost bins hold what lies beyond."""
-    values = scores.astype(np.float64)
-    with np.errstate(divide="ignore"):
-        odds = np.log(values) - np.log1p(-values)
-    return np.clip((odds + REACH) / WIDTH, 0, BINS - 1).astype(np.int64)
-
-
-def _tally(scores: Scores, least: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
-    """How many scores each label has in each bin: keys label * BINS + bin, ascending, and counts."""
+def _tally(
+    scores: Scores, least: NDArray[np.floating], labels: NDArray[np.int64], axis: Axis
+) -> tuple[NDArray, NDArray]:
+    """How many scores each label has in each bin: keys label * B + bin, ascending, and counts."""
     number = np.full(scores.shape[1], -1)
     number[labels] = np.arange(len(labels))
-    size, parts = len(labels) * BINS, []
+    size, parts = len(labels) * axis.bins, []
     total = np.zeros(size if size <= DENSE else 0, np.int64)
     for _, _, ids, values in entries(scores, least):
         mine = number[ids] >= 0
-        keys = number[ids[mine]] * BINS + _bins(values[mine])
+        keys = number[ids[mine]] * axis.bins + axis.find(values[mine])
         if len(total):
             total += np.bincount(keys, minlength=size)
         else:
@@ -227,5 +262,5 @@ def _tally(scores: Scores, least: NDArray[np.floating], labels: NDArray[np.int64
 
 
 def _from_above(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums from each bin to the highest, (G, BINS)."""
+    """Sums from each bin to the highest, (G, B)."""
     return np.cumsum(values[:, ::-1], axis=1)[:, ::-1]

@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.optimize import minimize
 
 from hf_multilabel.decisions.logistic import fit_counted
-from hf_multilabel.decisions.plug_in import _DESIGN, BINS, REACH, WIDTH, Grid, expected_cuts, lowest_cuts
+from hf_multilabel.decisions.plug_in import WIDTH, Axis, Grid, expected_cuts, lowest_cuts
 from hf_multilabel.decisions.thresholds import fit_thresholds
 from hf_multilabel.evaluation import as_label_sets
 from hf_multilabel.evaluation.scores import TopScores
@@ -28,14 +28,15 @@ def middle(probs: np.ndarray, targets: np.ndarray, cuts: np.ndarray) -> float:
 
 
 def test_counted_fits_are_the_minimum_that_a_generic_optimiser_finds() -> None:
-    rng = np.random.default_rng(0)
-    count = rng.integers(0, 20, (3, BINS)) * (np.arange(BINS) > BINS // 3)
-    share = 1 / (1 + np.exp(4 - 8 * np.arange(BINS) / BINS))
+    rng, axis = np.random.default_rng(0), Axis.down_to(0.1)
+    place = np.arange(axis.bins)
+    count = rng.integers(0, 20, (3, axis.bins)) * (place > axis.bins // 3)
+    share = 1 / (1 + np.exp(4 - 8 * place / axis.bins))
     positives = rng.binomial(count, share).astype(float)
     theta = fit_counted(
-        _DESIGN, torch.from_numpy(count), torch.from_numpy(positives), [1.0, 1.0, 0.0], [0.01, 0.01, -np.inf], 0.0
+        axis.design, torch.from_numpy(count), torch.from_numpy(positives), [1.0, 1.0, 0.0], [0.01, 0.01, -np.inf], 0.0
     ).numpy()
-    design = _DESIGN.numpy()
+    design = axis.design.numpy()
 
     def loss(values: np.ndarray, label: int) -> float:
         odds = values @ design
@@ -53,16 +54,17 @@ def test_the_cuts_are_those_of_a_slow_search_over_all_bins(seed: int) -> None:
     targets[0, 0] = True
     held = as_label_sets(targets, probs.shape, "targets")
     least = lowest_cuts(probs, held)
-    theta = Grid.count(probs, held, least).theta.numpy()
+    grid = Grid.count(probs, held, least)
+    theta, axis = grid.theta.numpy(), grid.axis
     odds = np.log(probs / (1 - probs))
-    place = np.clip(np.floor((odds + REACH) / WIDTH), 0, BINS - 1)
-    edges = np.arange(BINS) * WIDTH - REACH
+    place = np.clip(np.floor((odds - axis.start) / WIDTH), 0, axis.bins - 1)
+    edges = np.arange(axis.bins) * WIDTH + axis.start
     present = np.flatnonzero(targets.any(0))
-    caught, taken, whole = np.zeros((3, len(present), BINS))
+    caught, taken, whole = np.zeros((3, len(present), axis.bins))
     for number, label in enumerate(present):
         known = probs[:, label] >= least[label]
-        value = 1 / (1 + np.exp(-(theta[number] @ _DESIGN.numpy())))[place[:, label].astype(int)]
-        for cut in range(BINS):
+        value = 1 / (1 + np.exp(-(theta[number] @ axis.design.numpy())))[place[:, label].astype(int)]
+        for cut in range(axis.bins):
             above = known & (place[:, label] >= cut)
             caught[number, cut], taken[number, cut] = value[above].sum(), above.sum()
         whole[number] = value[known].sum() + (targets[:, label] & ~known).sum()
@@ -106,11 +108,21 @@ def test_scores_too_low_for_a_cut_change_nothing() -> None:
     np.testing.assert_array_equal(expected_cuts(probs, held), expected_cuts(other, held))
 
 
+@pytest.mark.parametrize("shift", [-8, -20, -60])
+def test_logits_far_below_zero_are_cut_as_well(shift: int) -> None:
+    """As of a million rare labels, or of a head that starts at their frequencies."""
+    probs, targets = draw(1000, 8, 5)
+    logits = np.log(probs / (1 - probs))
+    lower = 1 / (1 + np.exp(-np.clip(logits + shift, -80, None)))
+    reached = [middle(p, targets, fit_thresholds(p, targets, "balanced")) for p in (probs, lower)]
+    assert abs(reached[0] - reached[1]) < 0.01
+
+
 def test_many_labels_are_counted_in_blocks_to_the_same_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     probs, targets = draw(200, 40, 2)
     held = as_label_sets(targets, probs.shape, "targets")
     whole = expected_cuts(probs, held)
-    monkeypatch.setattr("hf_multilabel.decisions.plug_in.BLOCK", 7)
+    monkeypatch.setattr("hf_multilabel.decisions.plug_in.BLOCK", 7 * 192)
     monkeypatch.setattr("hf_multilabel.decisions.plug_in.DENSE", 10)
     np.testing.assert_array_equal(expected_cuts(probs, held), whole)
 
