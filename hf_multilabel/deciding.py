@@ -116,4 +116,6 @@ def fit_the_decision(
             f"expected on other rows: micro-F1 {found['micro_f1']:.3f}, macro-F1 {found['macro_f1']:.3f} "
             f"({low:.3f} to {high:.3f})"
         )
+    elif missing := decision.get("expected_missing"):
+        note(f"expected on other rows: not known; {missing}")
     return decision

@@ -56,7 +56,9 @@ def fit_with_evidence(
 
     Returns:
         What `fit_from_logits` returns, with `expected` (`expected_scores`, and `folds` and `repeats`), where cuts are
-        fitted `threshold_intervals` (`resample_cuts`), and under `shrinkage: auto` the chosen `shrinkage`.
+        fitted `threshold_intervals` (`resample_cuts`), and under `shrinkage: auto` the chosen `shrinkage`. Where a
+        guarantee is kept by this decision and not by one of the folds', or the other way round, `expected` would be
+        that of another decision: it stays empty, and `expected_missing` says why.
 
     Raises:
         ValueError: If shapes, values or settings are wrong, or cuts are averaged that are not on one scale.
@@ -85,7 +87,9 @@ def fit_with_evidence(
         each = np.array([np.broadcast_to(rule["thresholds"], found.shape[1]) for rule in fitted])
         cuts = average_cuts(each, _probabilities(found, decision) if own else None)
         decision = _fit(found, held, labels, {**settings, "row_ids": ids, "cuts": cuts})
-    if runs:
+    if missing := _other_kinds(decision, fitted):
+        decision["expected_missing"] = missing
+    elif runs:
         mean = {name: float(np.mean([error[name] for error in errors])) for name in errors[0]}
         estimate = expected_scores(runs, held, errors=mean, seed=seed)
         decision["expected"] = {**estimate, "folds": len(folds[0]), "repeats": len(runs)}
@@ -112,6 +116,14 @@ def _fit(scores: Scores, held: sparse.csr_array, labels: Sequence[str], settings
     if isinstance(scores, TopScores):
         return fit_decision(scores, held, labels, **{k: v for k, v in settings.items() if k not in OF_LOGITS})
     return fit_from_logits(scores, held, labels, **settings)
+
+
+def _other_kinds(decision: Mapping[str, Any], fitted: Sequence[Mapping[str, Any]]) -> str:
+    """That folds decide otherwise than the whole: with fewer rows they keep no promise, or by chance they do."""
+    kept = decision.get("risk", {}).get("controlled")
+    others = sum(rule.get("risk", {}).get("controlled") != kept for rule in fitted)
+    what = "keep no promise" if kept else "keep the promise"
+    return f"{others} of {len(fitted)} decisions fitted on a part of the rows {what}, unlike this one" if others else ""
 
 
 def _decide(scores: Scores, decision: dict[str, Any]) -> sparse.csr_array:

@@ -157,6 +157,8 @@ def _describe_evidence(decision: Mapping[str, Any]) -> Iterator[str]:
     if expected := decision.get("expected"):
         scores = ", ".join(_describe_scores(expected))
         yield f"Expected on other rows like these: {scores}{_describe_method(expected)}."
+    elif missing := decision.get("expected_missing"):
+        yield f"Expected on other rows like these: not known; {missing}."
     if inside := decision.get("in_sample"):
         scores = ", ".join(f"{pretty(name)} {number(inside[name])}" for name in EXPECTED if name in inside)
         yield f"On the fitted rows themselves, which flatters: {scores}."

@@ -16,6 +16,7 @@ from hf_multilabel.backbones import Backbone
 from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.data.loading import MultiLabelData, load_data
 from hf_multilabel.deciding import check_fit, fit_the_decision, score_splits
+from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.folds import FoldPlan
 from hf_multilabel.inference import measure
@@ -244,12 +245,21 @@ def publish_best(
 
 
 def value_of(plan: StudyPlan, run: Run, model: MultiLabelForSequenceClassification) -> float:
-    """What the study compares: measured on the validation rows, and on nothing else."""
+    """What the study compares: measured on the validation rows, and on nothing else.
+
+    Raises:
+        InputError: If it compares decisions and nothing is known of this one on other rows.
+    """
     settings = plan.settings
     if settings.metric == "loss":
         return float(run.curve[-1]["validation_loss"])
     if settings.decision == "tuned":
-        return float(model.config.decision["expected"][settings.metric])
+        decision = model.config.decision
+        if not decision["expected"]:
+            what = f"expected scores of the decision, found none: {decision.get('expected_missing', 'too few rows')}"
+            fix = "compare at a cut of 0.5 (study.decision: fixed), or bring more validation rows"
+            raise InputError(Finding("R103", "study.decision", what, fix))
+        return float(decision["expected"][settings.metric])
     return float(run.metrics["validation"]["fixed"][settings.metric])
 
 
