@@ -8,6 +8,9 @@ from typing import Any
 from hf_multilabel.errors import nearest
 from hf_multilabel.remote_code.decision_multilabel import SETTINGS, check_settings, default_decision
 
+# Evidence of a decision that is about its label sets, beside `expected`.
+OF_SETS = ("in_sample", "risk", "expected_missing")
+
 
 def override_decision(
     decision: Mapping[str, Any],
@@ -37,7 +40,8 @@ def override_decision(
         empty: What an empty label set becomes: allow, at_least_one or abstain.
 
     Returns:
-        A new decision, checked; its evidence of a fit is gone where cuts or rule were replaced.
+        A new decision, checked; its evidence of a fit is gone where cuts or rule were replaced, or a promise was made
+        for other label sets, and what was measured of its label sets where any setting changed.
 
     Raises:
         ValueError: If a label is unknown, a value is out of range, or values do not go together.
@@ -62,10 +66,13 @@ def override_decision(
         found["empty"] = "allow"
     given = {"min_labels": min_labels, "max_labels": max_labels, "empty": empty}
     found |= {key: value for key, value in given.items() if value is not None}
-    if has_cuts or top_k is not None:
+    changed = any(found[key] != decision[key] for key in SETTINGS)
+    if has_cuts or top_k is not None or (changed and decision.get("objective") == "risk"):
         nothing = default_decision()
         kept = (*SETTINGS, "labels_sha256")
         found = {key: found[key] if key in kept else value for key, value in nothing.items()}
+    elif changed:
+        found = {key: value for key, value in found.items() if key not in OF_SETS} | {"expected": {}}
     check_settings(found, len(labels))
     return found
 

@@ -74,6 +74,37 @@ def test_evidence_goes_with_the_cuts_it_is_about_and_the_calibration_stays() -> 
     assert override_decision(stored, LABELS, min_labels=1)["fitted_on"] == "validation"
 
 
+RISK = {
+    **default_decision(),
+    **FITTED,
+    "thresholds": 0.4,
+    "objective": "risk",
+    "risk": {"metric": "recall", "target": 0.9, "controlled": True, "sentence": "Guaranteed ..."},
+    "expected": {"micro_f1": 0.8},
+}
+
+
+@pytest.mark.parametrize(
+    "given", [{"max_labels": 1}, {"min_labels": 1}, {"empty": "at_least_one"}, {"threshold": 0.3}, {"top_k": 1}]
+)
+def test_no_promise_stands_beside_other_label_sets(given: dict[str, Any]) -> None:
+    before = {**RISK, "risk": dict(RISK["risk"])}
+    changed = override_decision(RISK, LABELS, **given)
+    check_decision(changed, LABELS)
+    assert (changed["objective"], changed["fitted_on"], changed["expected"]) == ("fixed", None, {})
+    assert not {"risk", "in_sample", "rows_sha256"} & set(changed)
+    assert before == RISK
+
+
+def test_other_label_sets_have_no_scores_that_were_measured_on_those_before() -> None:
+    unkept = {**RISK, "objective": "balanced", "risk": {"controlled": False, "sentence": "Not guaranteed ..."}}
+    changed = override_decision({**unkept, "expected_missing": "..."}, LABELS, max_labels=1)
+    assert not {"risk", "in_sample", "expected_missing"} & set(changed)
+    assert (changed["objective"], changed["fitted_on"], changed["expected"]) == ("balanced", "validation", {})
+    same = override_decision(RISK, LABELS, empty="allow")
+    assert same == RISK
+
+
 @pytest.mark.parametrize(
     ("given", "match"),
     [
