@@ -78,6 +78,7 @@ def next_lower(scores: Scores, values: NDArray[np.floating], labels: NDArray[np.
     """The highest score of each given label below its value, 0 if there is none: (V,), (V,) -> (V,).
 
     Of scores kept in part one that was not kept may lie there: then the highest floor, or the value if that is lower.
+    In a cautious count the highest floor of the rows that do not keep the label.
     """
     below = np.zeros(scores.shape[1], scores.dtype)
     limit = np.zeros(scores.shape[1], scores.dtype)
@@ -86,6 +87,8 @@ def next_lower(scores: Scores, values: NDArray[np.floating], labels: NDArray[np.
         ids, data = scores.stored.indices, scores.stored.data
         lower = data < limit[ids]
         np.maximum.at(below, ids[lower], data[lower])
+        if scores.unstored_at_floor:
+            return np.minimum(np.maximum(below[labels], scores.ceiling_by_label[labels]), values)
         return above_floors(scores, values, below[labels])
     few = len(labels) < len(below) / 4
     limit, below = (limit[labels], below[labels]) if few else (limit, below)

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from hf_multilabel.decisions.counting import count_by_label, next_lower, scores_of
 from hf_multilabel.decisions.cross_validation import take_rows
-from hf_multilabel.decisions.cuts import find_candidates, keep_distance, logit, midway
+from hf_multilabel.decisions.cuts import MARGIN, find_candidates, keep_distance, logit, midway
 from hf_multilabel.decisions.f_cuts import f_gain, micro_f1
 from hf_multilabel.decisions.plug_in import expected_cuts
 from hf_multilabel.evaluation.averages import f_beta, macro, micro
@@ -130,7 +130,8 @@ def scut_fbr(
     """Each label's own cut of the highest F-beta, unless that stays below a floor: then a cautious cut, (L,). Exact.
 
     FBR.0 (`never`) gives such labels a cut of 1, FBR.1 (`highest`) one just below the highest score of the label. A
-    label without a positive is such a label, for its F is 0.
+    label without a positive is such a label, for its F is 0. Where the highest score may be one that was not kept, the
+    cautious fit puts the cut just above all that it may be: no score is taken that is not known.
 
     Cost: `macro_f1` and two passes over the scores.
 
@@ -143,9 +144,18 @@ def scut_fbr(
     cuts[found.present[good]] = found.place(scores, best[good])
     if fbr_fallback == "highest":
         poor = np.setdiff1d(np.arange(len(cuts)), found.present[good])
-        highest = _highest(scores)[poor]
-        cuts[poor] = midway(highest, next_lower(scores, highest, poor))
+        cuts[poor] = _below_highest(scores, poor)
     return cuts
+
+
+def _below_highest(scores: Scores, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Cuts of some labels just below their highest score; above it where a cautious fit does not know it: (V,)."""
+    highest = _highest(scores)[labels]
+    cuts = midway(highest, next_lower(scores, highest, labels))
+    if not isinstance(scores, TopScores) or not scores.unstored_at_floor:
+        return cuts
+    unknown = scores.ceiling_by_label[labels]
+    return np.where(highest > unknown, cuts, unknown + np.minimum(MARGIN, (1 - unknown) / 2))
 
 
 def _highest(scores: Scores) -> NDArray[np.floating]:

@@ -77,6 +77,21 @@ class TopScores:
         """The highest floor of a row with scores that are not kept; below 0 if all are kept."""
         return float(self.floor[self.unstored > 0].max(initial=-1.0))
 
+    @cached_property
+    def ceiling_by_label(self) -> NDArray[np.float64]:
+        """The highest floor of a row that does not keep the label's score, (L,); below 0 where all rows keep it.
+
+        Cost: O(L) and the kept scores put in order of their labels.
+        """
+        partial = np.flatnonzero(self.unstored > 0)
+        order = partial[np.argsort(-self.floor[partial], kind="stable")]
+        by_label = self.stored[order].tocsc()
+        sizes = np.diff(by_label.indptr)
+        place = np.arange(by_label.nnz) - np.repeat(by_label.indptr[:-1], sizes)
+        # as long as a label's rows are the first ones, they all keep it: the next one does not
+        kept = np.bincount(np.repeat(np.arange(len(sizes)), sizes)[by_label.indices == place], minlength=len(sizes))
+        return np.append(self.floor[order], -1.0).astype(np.float64)[kept]
+
     def knows(self, cuts: NDArray[np.floating]) -> bool:
         """Whether all counts at these cuts are exact: every cut lies above every floor."""
         return bool(cuts.min() > self.ceiling)

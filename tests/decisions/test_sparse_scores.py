@@ -120,6 +120,54 @@ def test_cardinality_is_exact_only_if_no_unknown_score_may_bring_it_nearer() -> 
     assert known > 100
 
 
+def find_kept(scores: TopScores) -> np.ndarray:
+    kept = np.zeros(scores.shape, bool)
+    kept[np.repeat(np.arange(scores.shape[0]), np.diff(scores.stored.indptr)), scores.stored.indices] = True
+    return kept
+
+
+def test_the_ceiling_of_a_label_is_the_highest_floor_that_may_hide_it() -> None:
+    for seed in range(200):
+        probs, _, scores = draw_tied(seed)
+        kept = find_kept(scores)
+        slow = [
+            max([float(f) for f, known in zip(scores.floor, column, strict=True) if not known] + [-1])
+            for column in kept.T
+        ]
+        np.testing.assert_array_equal(scores.ceiling_by_label, slow)
+
+
+@pytest.mark.parametrize("shape", [(300, 1200, 64), (200, 300, 30)])
+def test_a_label_with_no_known_score_is_not_always_predicted(shape: tuple[int, int, int]) -> None:
+    rows, labels, kept = shape
+    probs, targets = realistic(rows, labels, 0)
+    cuts, exact = fit_cuts(keep(probs, targets, kept), as_label_sets(targets, probs.shape, "t"), "scut_fbr")
+    whole = fit_thresholds(probs, targets, "scut_fbr")
+    assert not exact
+    assert cuts.min() > 0
+    assert (probs >= cuts).sum() <= (probs >= whole).sum()
+
+
+def test_the_fallback_of_a_cautious_fit_takes_no_score_that_is_not_known() -> None:
+    cautious = 0
+    for seed in range(600):
+        probs, targets, scores = draw_tied(seed)
+        held = as_label_sets(targets, probs.shape, "targets")
+        floor = [0.3, 0.5, 0.8, 1.0][seed % 4]
+        cuts, exact = fit_cuts(scores, held, "scut_fbr", fbr_floor=floor)
+        careful = TopScores(scores.stored, scores.floor, unstored_at_floor=True)
+        poor = THRESHOLD_RULES["scut_fbr"](careful, held, fbr_floor=floor, fbr_fallback="never") == 1
+        if exact or scores.ceiling == 1:
+            continue
+        taken = (probs.astype(float) >= cuts) & poor
+        np.testing.assert_array_equal(taken, taken & find_kept(scores), err_msg=f"seed {seed}")
+        # of a highest score that is known just that
+        known = poor & (scores.stored.toarray().max(axis=0) > scores.ceiling_by_label)
+        np.testing.assert_array_equal(taken[:, known], (probs == probs.max(axis=0))[:, known], err_msg=f"seed {seed}")
+        cautious += poor.any()
+    assert cautious > 100
+
+
 def test_an_inexact_fit_warns_and_a_decision_records_it() -> None:
     probs, targets = realistic(200, 30, 1)
     names = [f"label {i}" for i in range(30)]
