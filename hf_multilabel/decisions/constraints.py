@@ -144,7 +144,7 @@ def _best_cuts(
     """
     least = np.full(scores.shape[1], -np.inf) if nothing is None else -nothing * at_one(scores)  # (L,)
     shared = 1.0
-    found = None if scope == "overall" else find_candidates(scores, held)
+    found = None if scope == "overall" or not held.nnz else find_candidates(scores, held)
     if found is None or not found.positives.all():
         shared = _best_or_one(scores, held, gain, least.sum())
     cuts = np.full(scores.shape[1], shared)
@@ -156,7 +156,9 @@ def _best_cuts(
 
 
 def _best_or_one(scores: Scores, held: sparse.csr_array, gain: Gain, least: float) -> float:
-    """The shared cut of the highest gain, or 1 if no cut gains more than `least`."""
+    """The shared cut of the highest gain, or 1 if no cut gains more than `least`, as where nothing is true."""
+    if not held.nnz:
+        return 1.0
 
     def bounded(caught: NDArray, taken: NDArray, positives: NDArray) -> NDArray[np.float64]:
         value = gain(caught, taken, positives)

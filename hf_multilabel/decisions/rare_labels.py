@@ -137,13 +137,16 @@ def scut_fbr(
 
     Reference: Yang 2001, section 3 (SCut, FBR); Fan and Lin 2007.
     """
-    found = find_candidates(scores, held)
-    best = found.best(found.gain(f_gain(beta)))
-    good = found.gain(f_gain(beta))[best] >= fbr_floor
-    cuts = np.ones(scores.shape[1])
-    cuts[found.present[good]] = found.place(scores, best[good])
+    cuts, kept = np.ones(scores.shape[1]), np.empty(0, np.int64)
+    if held.nnz:
+        found = find_candidates(scores, held)
+        gain = found.gain(f_gain(beta))
+        best = found.best(gain)
+        good = gain[best] >= fbr_floor
+        kept = found.present[good]
+        cuts[kept] = found.place(scores, best[good])
     if fbr_fallback == "highest":
-        poor = np.setdiff1d(np.arange(len(cuts)), found.present[good])
+        poor = np.setdiff1d(np.arange(len(cuts)), kept)
         cuts[poor] = _below_highest(scores, poor)
     return cuts
 

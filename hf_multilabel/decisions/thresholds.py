@@ -6,7 +6,8 @@ is stored midway between the lowest score it takes and the next lower one (0 if 
 distance from both: rounding flips no fitted row.
 
 Cuts lie in [0, 1]. No cut says "never predict": a cut of 1 still takes a probability of exactly 1, which a float32
-sigmoid reaches. A label without positives gets the global cut, for nothing says that it needs another.
+sigmoid reaches. A label without positives gets the global cut, for nothing says that it needs another. Where no label
+has a positive, a rule that can answer without one does; under the others (`NEED_POSITIVE`) the given threshold stays.
 
 Scores kept in part (`TopScores`) give the cuts of all scores if the cuts lie above the floors of all rows: below a
 floor counts are too low and gains too high, and no such cut was chosen all the same. Where one is, the cuts are fitted
@@ -67,7 +68,7 @@ def fit_thresholds(
         probs: Probabilities in [0, 1], shape (N, L), array or tensor, or those of them that `TopScores` keeps.
         targets: 1 where the label holds, else 0, shape (N, L), dense or CSR.
         objective: Key of `THRESHOLD_RULES`.
-        threshold: The cut of `fixed`; of the others only where no label has a positive.
+        threshold: The cut of `fixed`; of `NEED_POSITIVE` only where no label has a positive; of the others never.
         **options: What the objective's rule takes by keyword, see `rule_options`; None stands for the rule's default.
 
     Returns:
@@ -118,7 +119,7 @@ def fit_cuts(
     """
     given = {name: value for name, value in options.items() if value is not None}
     check_options(objective, {**given, "threshold": threshold})
-    if objective == "fixed" or not held.nnz:
+    if objective == "fixed" or (objective in NEED_POSITIVE and not held.nnz):
         return fixed(scores, held, threshold=threshold), True
     rule = THRESHOLD_RULES[objective]
     cuts = rule(scores, held, **given)
@@ -202,7 +203,8 @@ def fit_decision(
         min_labels: Fewest labels of a row, or None.
         max_labels: Most labels of a row, or None.
         top_k: Labels of a row under the rules that count, else None.
-        fitted_on: The rows' split; stored as None for the objective fixed, which fits nothing.
+        fitted_on: The rows' split; stored as None where nothing is fitted: under the objectives fixed and
+            cost_plug_in, and where the given threshold stays because no label has a positive.
         row_ids: Ids of the rows, N of them, for `rows_sha256`; without them the true label sets are hashed.
         cuts: Those of the objective where they are known already, for instance averaged over folds, (L,).
         **options: See `fit_thresholds`.
@@ -223,6 +225,7 @@ def fit_decision(
     if cuts is None:
         cuts, exact = fit_cuts(scores, held, objective, threshold=threshold, **options)
     given = {name: value for name, value in options.items() if value is not None}
+    fits = objective not in UNFITTED and (held.nnz or objective not in NEED_POSITIVE)
     decision: dict[str, Any] = {
         "rule": rule,
         "thresholds": float(cuts[0]) if objective in SHARED or given.get("scope") == "overall" else cuts.tolist(),
@@ -232,7 +235,7 @@ def fit_decision(
         "top_k": top_k,
         "calibration": None,
         "objective": objective,
-        "fitted_on": None if objective in UNFITTED else fitted_on,
+        "fitted_on": fitted_on if fits else None,
         "rows": scores.shape[0],
         "rows_sha256": hash_rows(_sets(held) if row_ids is None else row_ids),
         "expected": {},
@@ -286,6 +289,8 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], bool], Any]] = {
 IN_SAMPLE = ("micro_f1", "macro_f1", "macro_f1_present")
 # their cuts do not depend on the fitted rows
 UNFITTED = ("fixed", "cost_plug_in")
+# no cut is better than another where no label has a positive: every F is 0, no recall is defined
+NEED_POSITIVE = ("micro_f1", "macro_f1", "balanced", "samples_f1", "micro_f1_per_label", "recall_at_least")
 # one number is stored for all labels
 SHARED = ("fixed", "micro_f1", "samples_f1", "cardinality", "cost_plug_in")
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.metrics import f1_score
 
-from hf_multilabel.decisions import THRESHOLD_RULES, fit_thresholds
+from hf_multilabel.decisions import THRESHOLD_RULES, fit_decision, fit_thresholds
 from hf_multilabel.decisions.plug_in import expected_cuts
 from hf_multilabel.decisions.rare_labels import SHRINKAGE
+from hf_multilabel.decisions.thresholds import NEED_POSITIVE
+from hf_multilabel.evaluation import TopScores
 from tests.decisions.brute_force import all_cuts, f_beta, scored
 
 
@@ -156,9 +158,45 @@ def test_degenerate_labels(rule: str) -> None:
         np.testing.assert_allclose(cuts[1:], [0.1, 0.5], rtol=1e-6)
 
 
-@pytest.mark.parametrize("rule", THRESHOLD_RULES)
-def test_without_any_positive_the_threshold_stays(rule: str) -> None:
+@pytest.mark.parametrize("rule", ["fixed", *NEED_POSITIVE])
+def test_without_any_positive_a_rule_that_needs_one_leaves_the_threshold(rule: str) -> None:
     assert fit([[0.1, 0.9]], [[0, 0]], rule, threshold=0.3).tolist() == [0.3, 0.3]
+    decision = fit_decision([[0.1, 0.9]], [[0, 0]], ["a", "b"], rule, threshold=0.3, **NEEDED.get(rule, {}))
+    assert decision["fitted_on"] is None
+
+
+WITHOUT_POSITIVES = [
+    ("precision_at_least", {"precision": 0.5}, [1, 1]),
+    ("precision_at_least", {"precision": 0.5, "scope": "overall"}, [1, 1]),
+    ("cost", {}, [1, 1]),
+    ("cost", {"scope": "overall"}, [1, 1]),
+    ("cost_plug_in", {"false_positive_cost": 9.0, "false_negative_cost": 1.0}, [0.9, 0.9]),
+    ("cardinality", {}, [1, 1]),
+    ("cardinality", {"mean_labels": 1.0}, [0.375, 0.375]),
+    ("scut_fbr", {"fbr_fallback": "never"}, [1, 1]),
+    ("scut_fbr", {"fbr_fallback": "highest"}, [0.1875, 0.625]),
+]
+
+
+@pytest.mark.parametrize(("rule", "options", "expected"), WITHOUT_POSITIVES)
+@pytest.mark.parametrize("kept_in_part", [False, True])
+def test_without_any_positive_a_rule_that_needs_none_answers(
+    rule: str, options: dict, expected: list[float], kept_in_part: bool
+) -> None:
+    probs, none = np.array([[0.25, 0.75], [0.125, 0.5]], np.float32), sparse.csr_array((2, 2), dtype=bool)
+    scores = TopScores.of(probs, none, 2) if kept_in_part else probs
+    np.testing.assert_allclose(fit_thresholds(scores, none, rule, threshold=0.3, **options), expected)
+    decision = fit_decision(scores, none, ["a", "b"], rule, **options)
+    assert decision["fitted_on"] == (None if rule == "cost_plug_in" else "validation")
+    assert {rule for rule, _, _ in WITHOUT_POSITIVES} | {"fixed", "f_star_half", *NEED_POSITIVE} == {*THRESHOLD_RULES}
+
+
+def test_f_star_half_looks_at_no_label() -> None:
+    probs, _ = realistic(30, 5, 0)
+    none, some = np.zeros(probs.shape, bool), np.eye(30, 5, dtype=bool)
+    np.testing.assert_array_equal(
+        fit_thresholds(probs, none, "f_star_half"), fit_thresholds(probs, some, "f_star_half")
+    )
 
 
 @pytest.mark.parametrize("rule", THRESHOLD_RULES)
