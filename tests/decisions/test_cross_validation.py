@@ -54,6 +54,18 @@ def test_averages_are_taken_of_log_odds() -> None:
     np.testing.assert_allclose(average_cuts(cuts), sigmoid(np.array(twin)))
 
 
+@pytest.mark.parametrize("kept_in_part", [None, False, True])
+def test_a_label_no_fold_found_a_cut_for_stays_at_one(kept_in_part: bool | None) -> None:
+    probs, each = np.array([[0.3, 0.6, 0.2]]), np.full((5, 3), 0.5)
+    each[:, 0], each[0, 1] = 1, 1
+    scores = TopScores.of(probs, sparse.csr_array(probs > 0.5), 2) if kept_in_part else probs
+    found = average_cuts(each, None if kept_in_part is None else scores)
+    # one fold of five: 16.1 / 5 log-odds
+    np.testing.assert_allclose(found, [1, 0.962, 0.5], atol=1e-3)
+    assert found[0] == 1
+    assert average_cuts(np.ones((5, 1)), probs[:, :1]).tolist() == [1.0]
+
+
 def test_every_row_is_judged_by_a_fit_without_it() -> None:
     seen: list[tuple[set, set]] = []
 
