@@ -92,8 +92,8 @@ def fit_thresholds(
     cuts, exact = fit_cuts(scores, held, objective, threshold=threshold, **options)
     if not exact:
         warnings.warn(
-            f"probs: expected scores kept down to {cuts.min():.3g}, the lowest cut of {objective}, found floors up to "
-            f"{getattr(scores, 'ceiling', 0):.3g}: the cuts are cautious, not exact. Keep more scores a row.",
+            f"probs: expected all scores that the cuts of {objective} depend on, found floors up to "
+            f"{getattr(scores, 'ceiling', 0):.3g} that hide some: the cuts are cautious, not exact. Keep more scores a row.",
             stacklevel=2,
         )
     return torch.from_numpy(cuts) if isinstance(probs, torch.Tensor) else cuts
@@ -190,7 +190,7 @@ def fit_decision(
 
     `in_sample` holds the scores of the decision on the very rows it was fitted on: optimistic, and not what to expect.
     `expected` stays empty until an honest estimate fills it. Scores kept in part add `exact`: whether the cuts are
-    those of all scores; where they are not, `in_sample` is empty, for nothing is known below the floors.
+    those of all scores. Where one is no higher than a floor, `in_sample` is empty: nothing is known there.
 
     Args:
         probs: Probabilities in [0, 1], shape (N, L), array or tensor, or those of them that `TopScores` keeps.

@@ -171,7 +171,9 @@ def test_the_fallback_of_a_cautious_fit_takes_no_score_that_is_not_known() -> No
 def test_an_inexact_fit_warns_and_a_decision_records_it() -> None:
     probs, targets = realistic(200, 30, 1)
     names = [f"label {i}" for i in range(30)]
-    with pytest.warns(UserWarning, match="probs: expected scores kept down to .* Keep more scores a row"):
+    with pytest.warns(
+        UserWarning, match="probs: expected all scores that the cuts of macro_f1 .* Keep more scores a row"
+    ):
         fit_thresholds(keep(probs, targets, 1), targets, "macro_f1")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
