@@ -20,8 +20,13 @@ def as_probabilities(probs: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
     """Probabilities as a float32 or float64 array, uncopied where they are one.
 
     Raises:
-        ValueError: If the shape is not (N, L) with N, L > 0, or a value is NaN or outside [0, 1].
+        ValueError: If they are sparse, the shape is not (N, L) with N, L > 0, or a value is NaN or outside [0, 1].
     """
+    if sparse.issparse(probs):  # what is not stored there: 0, or not known?
+        raise ValueError(
+            f"probs: expected an array or tensor of all scores, found a sparse {probs.format} matrix of shape "
+            f"{probs.shape}. Pass probs.toarray(), or to a fit of cuts TopScores with the floor of what is not stored."
+        )
     if isinstance(probs, torch.Tensor):
         kept = probs.dtype in (torch.float32, torch.float64)
         probs = probs.detach().cpu() if kept else probs.detach().cpu().float()

@@ -247,6 +247,10 @@ def test_shrinkage_moves_rare_labels_to_the_global_cut() -> None:
         ({"shrinkage": math.nan}, "shrinkage: expected a number of at least 0"),
         ({"shrinkage": 1.0, "objective": "micro_f1"}, "shrinkage: expected the objective balanced, found 'micro_f1'"),
         ({"probs": [[1.5, 0.0]]}, r"probs: expected values in \[0, 1\]"),
+        (
+            {"probs": sparse.csr_array([[0.5, 0.1]])},
+            "probs: expected an array .* found a sparse csr matrix .* TopScores",
+        ),
         ({"targets": [[1]]}, r"targets: expected shape \(1, 2\), found \(1, 1\)"),
         ({"targets": [[1, 3]]}, "targets: expected 0 or 1"),
     ],

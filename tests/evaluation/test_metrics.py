@@ -316,6 +316,11 @@ def test_inputs_are_left_alone() -> None:
         ({"probs": np.zeros((0, 3))}, "probs: expected shape"),
         ({"probs": [[2.0, 0.0]]}, r"probs: expected values in \[0, 1\], found 0.0 to 2.0"),
         ({"probs": [[np.nan, 0.0]]}, r"probs: expected values in \[0, 1\], found nan"),
+        (
+            {"probs": sparse.csr_array([[0.5, 0.0]])},
+            r"probs: expected an array or tensor of all scores, found a sparse csr matrix of shape \(1, 2\). "
+            r"Pass probs.toarray\(\)",
+        ),
         ({"predictions": [[1, 0, 0]]}, r"predictions: expected shape \(1, 2\), found \(1, 3\)"),
         ({"targets": [[0.5, 0]]}, "targets: expected 0 or 1, found .*0.5"),
         ({"targets": sparse.csr_matrix([[2, 0]])}, "targets: expected 0 or 1, found .*2"),
