@@ -199,8 +199,11 @@ def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Map
         return override_decision(stored, names, **settings)
     except ValueError as error:
         what, _, step = str(error).rpartition(". ") if ". " in str(error) else (str(error), "", "")
+        what = what.removeprefix("decision.")
+        if step.startswith("Change it"):  # or another key of the decision, which no option sets
+            step = f"change --{what.partition(':')[0].replace('_', '-')}"
         fix = (step.rstrip(".")[:1].lower() + step.rstrip(".")[1:]) or "change the option"
-        raise InputError(Finding("C205", "predict", what.removeprefix("decision."), fix)) from error
+        raise InputError(Finding("C205", "predict", what, fix)) from error
 
 
 @contextlib.contextmanager

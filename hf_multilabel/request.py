@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ RUN_FILE = ".run.json"
 # Where runs lie if nothing else is said: RUNS/NAME is a folder's name and no Hub id.
 RUNS = "runs"
 REFITTED = ("data", "decision", "evaluation")
+# `THRESHOLD_RULES` and what of it fits nothing, known before the imports take their seconds.
+OBJECTIVES = ("fixed", "micro_f1", "macro_f1", "balanced", "samples_f1", "micro_f1_per_label", "scut_fbr")
+OBJECTIVES += ("precision_at_least", "recall_at_least", "cardinality", "cost", "cost_plug_in", "f_star_half")
+UNFITTED = ("fixed", "cost_plug_in")
+# The rule that needs neither cuts nor a number of labels.
+EXPECTED_F1 = "expected_f1"
 
 
 def is_hub_id(model: str) -> bool:
@@ -110,19 +116,108 @@ def check_refit(overrides: Sequence[str], split: str) -> None:
         raise InputError(Finding("C113", "--split", f"expected validation or train, found {split!r}", fix))
 
 
-def read_overrides(thresholds: Sequence[str], objective: str | None) -> dict[str, Any]:
-    """What was typed after --threshold and --objective, as arguments of `override_decision`.
+def read_overrides(
+    thresholds: Sequence[str],
+    objective: str | None,
+    *,
+    rule: str | None = None,
+    top_k: int | None = None,
+    false_positive_cost: float | None = None,
+    false_negative_cost: float | None = None,
+) -> dict[str, Any]:
+    """What was typed after the options of `predict` that change the decision, as arguments of `override_decision`.
 
     Raises:
-        InputError: If a cut is no number, a label comes twice, or the objective needs labelled rows.
+        InputError: If a cut is no number, a label comes twice, the objective needs labelled rows, or options exclude
+            each other.
 
     Example:
         >>> read_overrides(["0.5", "sport=0.3"], None)
-        {'threshold': 0.5, 'label_thresholds': {'sport': 0.3}}
+        {'threshold': 0.5, 'label_thresholds': {'sport': 0.3}, 'top_k': None, 'rule': None}
+        >>> read_overrides([], "cost_plug_in", false_positive_cost=1, false_negative_cost=4)["threshold"]
+        0.2
     """
-    if objective not in (None, "fixed"):
+    check_unfitted(objective)
+    given = {"--objective": objective, "--threshold": thresholds or None, "--top-k": top_k}
+    check_rule(rule, [option for option, value in given.items() if value is not None])
+    common, single = read_cuts(thresholds)
+    costs = {"--false-positive-cost": false_positive_cost, "--false-negative-cost": false_negative_cost}
+    if objective == "cost_plug_in":
+        if common is not None:
+            what = f"expected the cut of --objective cost_plug_in alone, found another '{common:g}'"
+            raise InputError(Finding("C206", "--threshold", what, "keep one of the two"))
+        common = cost_cut(costs)
+    else:
+        for option in (option for option, cost in costs.items() if cost is not None):
+            what = f"expected the objective cost_plug_in, which has costs, found {objective or 'none'}"
+            raise InputError(Finding("C206", option, what, "add --objective cost_plug_in, or leave it out"))
+    if objective == "fixed" and common is None:
+        common = 0.5
+    return {"threshold": common, "label_thresholds": single or None, "top_k": top_k, "rule": rule}
+
+
+def check_unfitted(objective: str | None) -> None:
+    """Refuse an objective that is fitted on labelled rows, or that there is not.
+
+    Raises:
+        InputError: If so.
+    """
+    if objective in (None, *UNFITTED):
+        return
+    what, near = f"expected {' or '.join(UNFITTED)}, found {objective!r}", nearest(str(objective), OBJECTIVES)
+    if objective == EXPECTED_F1:
+        what, fix = f"{what}, which is a rule", f"give --rule {EXPECTED_F1}"
+    elif objective in OBJECTIVES:
+        what = f"{what}: it needs labels"
         fix = f"fit it once: `hf-multilabel tune MODEL DATA --objective {objective}`, or give --threshold"
-        raise InputError(Finding("C204", "--objective", f"expected fixed, found {objective!r}: it needs labels", fix))
+    elif near in UNFITTED:
+        fix = f"write --objective {near}"
+    elif near:
+        fix = f"write --objective {near} to fit it once with `hf-multilabel tune MODEL DATA`, or give --threshold here"
+    else:
+        fix = "see `hf-multilabel tune --help` for those that are fitted once, or give --threshold"
+    raise InputError(Finding("C204", "--objective", what, fix))
+
+
+def check_rule(rule: str | None, others: Sequence[str]) -> None:
+    """Refuse a rule that follows from other options, and options of another rule beside it.
+
+    Raises:
+        InputError: If so.
+    """
+    if rule is None:
+        return
+    if rule != EXPECTED_F1:
+        follows = {"threshold": "give --threshold", "top_k": "give --top-k"}
+        follows["threshold_top_k"] = "give --threshold and --top-k"
+        fix = follows.get(rule, f"write {EXPECTED_F1}")
+        raise InputError(Finding("C204", "--rule", f"expected {EXPECTED_F1}, found {rule!r}", fix))
+    if others:
+        what = f"expected no other rule beside {EXPECTED_F1}, found {others[0]}"
+        raise InputError(Finding("C206", "--rule", what, "leave one of the two out"))
+
+
+def cost_cut(costs: Mapping[str, float | None]) -> float:
+    """The cut of `cost_plug_in`: a / (a + b) of the price of a wrong label and that of a missed one, 1 if not given.
+
+    Raises:
+        InputError: If a price is none.
+    """
+    wrong, missed = (1.0 if cost is None else float(cost) for cost in costs.values())
+    for option, cost in zip(costs, (wrong, missed), strict=True):
+        if not 0 < cost < math.inf:
+            raise InputError(
+                Finding("C206", option, f"expected a number above 0, found {cost}", "write for instance 5")
+            )
+    return wrong / (wrong + missed)
+
+
+def read_cuts(thresholds: Sequence[str]) -> tuple[float | None, dict[str, float]]:
+    """NUMBER and LABEL=NUMBER as they were typed: the cut of all labels, and those of single ones.
+
+    Raises:
+        InputError: If one is no number in [0, 1], or comes twice.
+    """
     common: list[float] = []
     single: dict[str, float] = {}
     for written in thresholds:
@@ -141,6 +236,4 @@ def read_overrides(thresholds: Sequence[str], objective: str | None) -> dict[str
             single[label] = cut
         else:
             common.append(cut)
-    if objective and not common:
-        common.append(0.5)
-    return {"threshold": common[0] if common else None, "label_thresholds": single or None}
+    return (common[0] if common else None), single

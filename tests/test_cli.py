@@ -12,10 +12,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from hf_multilabel import cli
+from hf_multilabel.decisions.thresholds import THRESHOLD_RULES
+from hf_multilabel.decisions.thresholds import UNFITTED as UNFITTED_RULES
 from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.inference import FinishedModel
 from hf_multilabel.recipe import load_recipe
+from hf_multilabel.remote_code.expected_f1_multilabel import expected_f1_sets
+from hf_multilabel.request import OBJECTIVES, UNFITTED
 from hf_multilabel.workflow import train
 from tests.metric_values import assert_same_metrics
 
@@ -137,6 +143,25 @@ def test_a_model_of_a_hub_that_is_not_there_is_a_fault_of_the_machine(
         (("tune", "nowhere", "training.seed=1"), "C112"),
         (("evaluate", "nowhere", "--compare", "recipes"), "C102"),
         (("predict", "nowhere", "-", "--objective", "macro_f1"), "hf-multilabel tune MODEL DATA --objective macro_f1"),
+        (("predict", "nowhere", "-", "--objective", "balancd"), "write --objective balanced to fit it"),
+        (("predict", "nowhere", "-", "--objective", "fixd"), "found 'fixd'; fix: write --objective fixed"),
+        (("predict", "nowhere", "-", "--objective", "zzz"), "see `hf-multilabel tune --help`"),
+        (("predict", "nowhere", "-", "--objective", "expected_f1"), "a rule; fix: give --rule expected_f1"),
+        (("predict", "nowhere", "-", "--rule", "top_k"), "found 'top_k'; fix: give --top-k"),
+        (("predict", "nowhere", "-", "--rule", "expectd_f1"), "found 'expectd_f1'; fix: write expected_f1"),
+        (("predict", "nowhere", "-", "--rule", "expected_f1", "--objective", "fixed"), "leave one of the two out"),
+        (("predict", "nowhere", "-", "--rule", "expected_f1", "--threshold", "0.3"), "leave one of the two out"),
+        (("predict", "nowhere", "-", "--rule", "expected_f1", "--top-k", "3"), "leave one of the two out"),
+        (("predict", "nowhere", "-", "--false-positive-cost", "2"), "add --objective cost_plug_in"),
+        (
+            ("predict", "nowhere", "-", "--objective", "cost_plug_in", "--false-positive-cost", "0"),
+            "expected a number above 0, found 0.0",
+        ),
+        (
+            ("predict", "nowhere", "-", "--objective", "cost_plug_in", "--threshold", "0.2"),
+            "expected the cut of --objective cost_plug_in alone, found another '0.2'",
+        ),
+        (("predict", "nowhere", "-", "--empty", "never"), "at_least_one"),
         (("predict", "nowhere", "-", "--threshold", "high"), "C206"),
         (("predict", "nowhere", "-", "--threshold", "1.5"), "C206"),
         (("predict", "nowhere", "-", "--threshold", "a=0.1", "--threshold", "a=0.2"), "keep one of the two"),
@@ -148,6 +173,11 @@ def test_bad_input_ends_with_two(
     monkeypatch.chdir(ROOT)
     assert cli.call(list(arguments)) == 2
     assert said in capsys.readouterr().err
+
+
+def test_objectives_known_before_the_slow_imports_are_those_there_are() -> None:
+    assert set(OBJECTIVES) == set(THRESHOLD_RULES)
+    assert set(UNFITTED) == set(UNFITTED_RULES)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +235,15 @@ def test_predict_lines(finished: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "sizes"),
-    [(("--top-k", 3), {3}), (("--threshold", 0), {8}), (("--threshold", 1, "--min-labels", 2), {2})],
+    [
+        (("--top-k", 3), {3}),
+        (("--threshold", 0), {8}),
+        (("--threshold", 1, "--min-labels", 2), {2}),
+        (("--threshold", 1, "--empty", "allow"), {0}),
+        (("--objective", "fixed", "--threshold", 1), {1}),
+        (("--objective", "cost_plug_in", "--false-negative-cost", 1e9), {8}),
+        (("--objective", "cost_plug_in", "--false-positive-cost", 1e9, "--empty", "abstain"), {0}),
+    ],
 )
 def test_predict_with_another_decision(
     finished: Path, tmp_path: Path, options: tuple[object, ...], sizes: set[int]
@@ -218,8 +256,26 @@ def test_predict_with_another_decision(
     assert {len(json.loads(line)["labels"]) for line in output.read_text().splitlines()} == sizes
 
 
+def test_predict_takes_the_rule_that_needs_no_cuts(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("one text\nand another\n")
+    output = tmp_path / "out.jsonl"
+    command = ["predict", str(finished), str(tmp_path / "in.txt"), "--output", str(output), "--rule", "expected_f1"]
+    assert cli.call(command) == 0
+    model = FinishedModel.load(finished)
+    probs = torch.from_numpy(model.decide(["one text", "and another"])[0])
+    expected = expected_f1_sets(probs.double(), 1, None)  # the model's own: at least one
+    found = [json.loads(line)["labels"] for line in output.read_text().splitlines()]
+    names = model.labels.names
+    assert [set(row) for row in found] == [{names[i] for i in row.nonzero().flatten()} for row in expected]
+
+
 @pytest.mark.parametrize(
-    ("options", "said"), [(("--top-k", "9"), "from 1 to 8"), (("--threshold", "nothing=0.3"), "found 'nothing'")]
+    ("options", "said"),
+    [
+        (("--top-k", "9"), "top_k: expected a whole number from 1 to 8 labels, found 9; fix: change --top-k"),
+        (("--max-labels", "9"), "from 1 to 8 labels, found 9; fix: change --max-labels"),
+        (("--threshold", "nothing=0.3"), "found 'nothing'"),
+    ],
 )
 def test_another_decision_that_does_not_fit_the_model(
     finished: Path, tmp_path: Path, options: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]

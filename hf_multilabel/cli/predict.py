@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,14 @@ import typer
 
 from hf_multilabel.cli.app import BatchSize, silence_libraries
 from hf_multilabel.request import check_model, check_output, check_texts, read_overrides
+
+
+class Empty(StrEnum):
+    """What a label set without a label becomes."""
+
+    ALLOW = "allow"
+    AT_LEAST_ONE = "at_least_one"
+    ABSTAIN = "abstain"
 
 
 def predict(
@@ -46,8 +55,24 @@ def predict(
     ] = None,
     min_labels: Annotated[int | None, typer.Option(help="Fewest labels a text gets.", min=0)] = None,
     max_labels: Annotated[int | None, typer.Option(help="Most labels a text gets.", min=1)] = None,
+    empty: Annotated[
+        Empty | None, typer.Option(help="A text above no cut: no label, the best one, or none because it abstains.")
+    ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="fixed: a cut of 0.5 for all labels. Others need labelled rows: see tune.")
+        str | None,
+        typer.Option(
+            help="fixed: a cut of 0.5 for all labels; cost_plug_in: the cut of least expected cost. Others need "
+            "labelled rows: see tune."
+        ),
+    ] = None,
+    false_positive_cost: Annotated[
+        float | None, typer.Option(help="With --objective cost_plug_in: price of a wrong label; 1 if not given.")
+    ] = None,
+    false_negative_cost: Annotated[
+        float | None, typer.Option(help="With --objective cost_plug_in: price of a missed label; 1 if not given.")
+    ] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="expected_f1: each text gets the set of the highest expected F1, without cuts.")
     ] = None,
     batch_size: BatchSize = 32,
     onnx: Annotated[
@@ -56,14 +81,13 @@ def predict(
 ) -> None:
     """Stream texts in and label sets out, in constant memory.
 
-    The model's own decision makes the label sets, unless you say otherwise. Example:
-    [bold]echo "Where is my order?" | hf-multilabel predict runs/quickstart -[/bold]
+    The model's own decision makes the label sets, unless you say otherwise; its calibration stays. Examples:
+    [bold]echo "Where is my order?" | hf-multilabel predict runs/quickstart -[/bold],
+    [bold]hf-multilabel predict runs/quickstart texts.txt --objective cost_plug_in --false-negative-cost 5[/bold]
     """
-    settings = read_overrides(threshold or [], objective) | {
-        "top_k": top_k,
-        "min_labels": min_labels,
-        "max_labels": max_labels,
-    }
+    costs = {"false_positive_cost": false_positive_cost, "false_negative_cost": false_negative_cost}
+    settings = read_overrides(threshold or [], objective, rule=rule, top_k=top_k, **costs)
+    settings |= {"min_labels": min_labels, "max_labels": max_labels, "empty": empty and empty.value}
     check_output(output)
     if not (onnx or model.endswith(".onnx") or (Path(model) / "model.onnx").is_file()):
         check_model(model)

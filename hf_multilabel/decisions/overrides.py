@@ -22,12 +22,13 @@ def override_decision(
     min_labels: int | None = None,
     max_labels: int | None = None,
     empty: str | None = None,
+    rule: str | None = None,
 ) -> dict[str, Any]:
     """The stored decision with some settings replaced; what was not given stays, as does the calibration.
 
     Cuts make a rule that uses cuts: they replace `top_k` and `expected_f1` by `threshold`. A `top_k` alone means
     exactly the k most probable labels; beside cuts, or under a stored `threshold_top_k`, labels must pass their cuts,
-    too. `min_labels` takes the place of a stored `empty: abstain`.
+    too. `min_labels` takes the place of a stored `empty: abstain`. The rule `expected_f1` takes no cuts.
 
     Args:
         decision: As stored in config.json.
@@ -38,6 +39,7 @@ def override_decision(
         min_labels: Fewest labels of a row.
         max_labels: Most labels of a row.
         empty: What an empty label set becomes: allow, at_least_one or abstain.
+        rule: expected_f1, or None: the others follow from cuts and `top_k`.
 
     Returns:
         A new decision, checked; its evidence of a fit is gone where cuts or rule were replaced, or a promise was made
@@ -53,6 +55,9 @@ def override_decision(
         ('threshold', [0.5, 0.2])
     """
     found, has_cuts = dict(decision), threshold is not None or bool(label_thresholds)
+    if rule is not None:
+        _check_rule(rule, {"threshold": threshold, "label_thresholds": label_thresholds or None, "top_k": top_k})
+        found |= {"rule": rule, "top_k": None, "thresholds": 0.5}
     if has_cuts:
         found["thresholds"] = _cuts(decision["thresholds"], labels, threshold, label_thresholds or {})
         if decision["rule"] != "threshold_top_k":
@@ -67,7 +72,7 @@ def override_decision(
     given = {"min_labels": min_labels, "max_labels": max_labels, "empty": empty}
     found |= {key: value for key, value in given.items() if value is not None}
     changed = any(found[key] != decision[key] for key in SETTINGS)
-    if has_cuts or top_k is not None or (changed and decision.get("objective") == "risk"):
+    if has_cuts or top_k is not None or rule is not None or (changed and decision.get("objective") == "risk"):
         nothing = default_decision()
         kept = (*SETTINGS, "labels_sha256")
         found = {key: found[key] if key in kept else value for key, value in nothing.items()}
@@ -75,6 +80,16 @@ def override_decision(
         found = {key: value for key, value in found.items() if key not in OF_SETS} | {"expected": {}}
     check_settings(found, len(labels))
     return found
+
+
+def _check_rule(rule: str, given: Mapping[str, Any]) -> None:
+    """Refuse a rule that follows from other arguments, and arguments of another rule beside it."""
+    if rule != "expected_f1":
+        step = "Give top_k or cuts, and it follows"
+        raise ValueError(f"rule: expected expected_f1, the one that takes nothing, found {rule!r}. {step}.")
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name}: expected none beside the rule {rule}, found {value!r}. Leave one of them out.")
 
 
 def _cuts(
