@@ -92,8 +92,8 @@ def fit_thresholds(
     cuts, exact = fit_cuts(scores, held, objective, threshold=threshold, **options)
     if not exact:
         warnings.warn(
-            f"probs: expected all scores that the cuts of {objective} depend on, found floors up to "
-            f"{getattr(scores, 'ceiling', 0):.3g} that hide some: the cuts are cautious, not exact. Keep more scores a row.",
+            f"probs: expected all scores that the cuts of {objective} depend on, found some hidden below floors "
+            f"up to {getattr(scores, 'ceiling', 0):.3g}: the cuts are cautious, not exact. Keep more scores a row.",
             stacklevel=2,
         )
     return torch.from_numpy(cuts) if isinstance(probs, torch.Tensor) else cuts
