@@ -89,6 +89,7 @@ def tune(
     objective: str | None = None,
     split: str = "validation",
     batch_size: int = 32,
+    **keys: Any,
 ) -> dict[str, Any]:
     """Fit the decision of a finished model anew and put it in the place of the old one.
 
@@ -103,6 +104,7 @@ def tune(
         objective: What the cuts are chosen for; options of the old objective are then dropped.
         split: The rows to fit on: validation, or train of other data than the model's.
         batch_size: Texts of one forward pass.
+        **keys: Of the section `decision`, for instance `risk={"recall": 0.95}`: short for overrides.
 
     Returns:
         The new decision.
@@ -113,6 +115,7 @@ def tune(
 
     Cost: A forward pass a row of the fitted and the reported splits; reads the bundle twice, copies no weights.
     """
+    overrides = with_keys(overrides, keys)
     task = prepare(model, source, with_objective(overrides, objective), split, batch_size)
     note(f"fitting on {len(task.fitted.splits['validation']):,} rows")
     found = task.score(task.fitted, "validation")
@@ -242,6 +245,17 @@ def bundle_folder(model: str) -> Path:
         finish_interrupted(folder)
     verify_bundle(folder)
     return folder
+
+
+def with_keys(overrides: Sequence[str], keys: Mapping[str, Any]) -> list[str]:
+    """The overrides and those that say the same as some keys of the section `decision`.
+
+    Example:
+        >>> with_keys(["data.text=body"], {"risk": {"recall": 0.95}})
+        ['data.text=body', 'decision.risk={"recall": 0.95}']
+    """
+    # JSON is YAML; float for the numbers of numpy
+    return [*overrides, *(f"decision.{key}={json.dumps(value, default=float)}" for key, value in keys.items())]
 
 
 def with_objective(overrides: Sequence[str], objective: str | None) -> list[str]:

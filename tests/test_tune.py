@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hf_multilabel import tuning
@@ -15,6 +16,7 @@ from hf_multilabel.inference import FinishedModel
 from hf_multilabel.measurement import evaluate
 from hf_multilabel.publishing.bundle import verify_bundle
 from hf_multilabel.publishing.card_sections import split_sections
+from hf_multilabel.recipe.sections import DecisionSection
 from hf_multilabel.tuning import tune
 from hf_multilabel.workflow import train
 from tests.test_workflow import quick_recipe, tree
@@ -162,6 +164,9 @@ def test_a_failed_proof_leaves_everything_as_it_was(copy: Path, monkeypatch: pyt
         ({"objective": "precision_at_least"}, r"precision: expected a number under precision_at_least"),
         ({"overrides": ["decision.risk={recall: 0.99}"]}, r"expected at least 99 validation rows"),
         ({"overrides": ["decision.min_labels=9"]}, r"min_labels: expected a whole number from 0 to 8"),
+        ({"risk": {"recall": 0.99}}, r"expected at least 99 validation rows"),
+        ({"min_labels": 9}, r"min_labels: expected a whole number from 0 to 8"),
+        ({"rsk": {"recall": 0.9}}, r"decision\.rsk=.*risk"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(run: Path, tmp_path: Path, arguments: dict, match: str) -> None:
@@ -195,6 +200,17 @@ def test_training_rows_are_known_where_the_runs_data_are_gone(
 def test_a_hub_id_is_no_folder() -> None:
     with pytest.raises(InputError, match=r"C114\] me/model: .*tune_hub_model"):
         tune("me/model")
+
+
+def test_keys_of_the_decision_are_keywords(run: Path) -> None:
+    def decision(objective: str | None, **keys: object) -> DecisionSection:
+        asked = tuning.with_objective(tuning.with_keys(["data.id=null"], keys), objective)
+        return tuning.recipe_of(FinishedModel.load(run), asked).decision
+
+    cost = decision("cost", false_negative_cost=np.float64(2.0), max_labels=3, risk=None)
+    assert (cost.objective, cost.false_negative_cost, cost.max_labels) == ("cost", 2.0, 3)
+    promised = decision(None, risk={"recall": 0.8, "confidence": 0.9})
+    assert (promised.risk.recall, promised.risk.confidence) == (0.8, 0.9)
 
 
 def test_options_of_the_old_objective_are_cleared_unless_given() -> None:
