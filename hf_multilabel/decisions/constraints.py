@@ -97,6 +97,8 @@ def cardinality(scores: Scores, held: sparse.csr_array, *, mean_labels: float | 
             return np.full(scores.shape[1], scores.ceiling)  # not known: `fit_cuts` starts again with safe counts
     taken = count_levels(scores)
     used = np.flatnonzero(np.diff(taken))
+    if not len(used):  # no score was kept, and none at all is near enough
+        return np.ones(scores.shape[1])
     middle = np.searchsorted(-taken[used], -wanted, side="right") - 1  # the highest level that takes enough
     low, high = used[max(middle - 1, 0)], used[min(max(middle, 0) + 1, len(used) - 1)]
     return _nearest(scores, wanted, scores_between(scores, low, high), taken[high + 1])
@@ -111,9 +113,9 @@ def _may_lie_below(scores: TopScores, wanted: float) -> bool:
     if scores.ceiling < 0:
         return False
     ceiling = np.float64(scores.ceiling)
-    above = np.count_nonzero(scores.stored.data > ceiling)
-    next_taken = above + max(np.count_nonzero(scores.stored.data == ceiling), 1)
-    return bool(above < wanted and next_taken - wanted < wanted - above)
+    above = int(np.count_nonzero(scores.stored.data > ceiling))
+    next_taken = above + max(int(np.count_nonzero(scores.stored.data == ceiling)), 1)
+    return above < wanted and next_taken - wanted < wanted - above
 
 
 def _nearest(scores: Scores, wanted: float, between: NDArray[np.floating], above: int) -> NDArray[np.float64]:

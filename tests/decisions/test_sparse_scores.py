@@ -107,6 +107,9 @@ def test_cardinality_is_exact_only_if_no_unknown_score_may_bring_it_nearer() -> 
     assert (probs >= cuts).sum() == 2
     # three are as near as two: of two equally near the higher cut
     assert fit_cuts(TopScores.of(probs, held, 1), held, "cardinality", mean_labels=1.25)[1] is True
+    nothing = TopScores(sparse.csr_array((2, 4), dtype=np.float32), np.full(2, 0.5, np.float32))
+    none = sparse.csr_array((2, 4), dtype=bool)
+    assert fit_thresholds(nothing, none, "cardinality").tolist() == [1.0] * 4
     known = 0
     for seed in range(800):
         probs, targets, scores = draw_tied(seed)
