@@ -318,7 +318,7 @@ def test_inputs_are_left_alone() -> None:
         ({"probs": [[np.nan, 0.0]]}, r"probs: expected values in \[0, 1\], found nan"),
         (
             {"probs": sparse.csr_array([[0.5, 0.0]])},
-            r"probs: expected an array or tensor of all scores, found a sparse csr matrix of shape \(1, 2\). "
+            r"probs: expected an array or tensor of all scores, found a sparse matrix of shape \(1, 2\). "
             r"Pass probs.toarray\(\)",
         ),
         ({"predictions": [[1, 0, 0]]}, r"predictions: expected shape \(1, 2\), found \(1, 3\)"),
