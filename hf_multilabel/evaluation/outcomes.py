@@ -24,8 +24,8 @@ def as_probabilities(probs: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
     """
     if sparse.issparse(probs):  # what is not stored there: 0, or not known?
         raise ValueError(
-            f"probs: expected an array or tensor of all scores, found a sparse matrix of shape "
-            f"{np.shape(probs)}. Pass probs.toarray(), or to a fit of cuts TopScores with the floor of what is not stored."
+            f"probs: expected an array or tensor of all scores, found a sparse matrix of shape {np.shape(probs)}. "
+            "Pass probs.toarray(), or to a fit of cuts TopScores with the floor of what is not stored."
         )
     if isinstance(probs, torch.Tensor):
         kept = probs.dtype in (torch.float32, torch.float64)
