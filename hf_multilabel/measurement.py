@@ -20,6 +20,7 @@ from hf_multilabel.inference import FinishedModel
 from hf_multilabel.overlap import TOLERATED, fitted_share, trained_share, warn_of_fitted_rows, warn_of_trained_rows
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.recipe.opening import find_data
+from hf_multilabel.request import check_read
 from hf_multilabel.runs import known_sources
 
 # How texts are prepared, which belongs to a model; the other keys of `data` say what the files hold.
@@ -39,7 +40,7 @@ def evaluate(
     Args:
         model: Folder or Hub id.
         source: File, folder or Hub dataset; None takes the one of the model's recipe.
-        overrides: Changes to the model's recipe, for instance other column names.
+        overrides: Changes to `data` and `evaluation` of the model's recipe, for instance other column names.
         split: The rows to measure.
         batch_size: Texts of one forward pass.
 
@@ -47,8 +48,9 @@ def evaluate(
         `fixed` and `tuned`, each from metric name to value; `tuned` may have `intervals`, from name to [low, high].
 
     Raises:
-        InputError: If model or data are not as expected.
+        InputError: If model or data are not as expected, or a change is to a key that is not read here.
     """
+    check_read(overrides, "evaluate")
     finished = FinishedModel.load(model)
     recipe, data = load_rows(finished, source, overrides)
     check_split(recipe, data, split)
@@ -130,6 +132,7 @@ def score_pair(
     batch_size: int = 32,
 ) -> ScoredPair:
     """Score two finished models on the same rows; arguments and errors as of `compare`."""
+    check_read(overrides, "evaluate")
     first, second = FinishedModel.load(model), FinishedModel.load(other)
     check_same_labels(first, second)
     recipe, data = load_rows(first, source, overrides)

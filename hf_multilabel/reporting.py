@@ -38,6 +38,7 @@ from hf_multilabel.reports.figures import FIGURES, draw
 from hf_multilabel.reports.looks import look_closely
 from hf_multilabel.reports.page import Block, Page, Prose, render_page
 from hf_multilabel.reports.sections import IN_SAMPLE, TRAINED_ON, RunFacts, run_sections
+from hf_multilabel.request import check_read
 from hf_multilabel.training.collapse import ROWS, mean_pairwise_cosine
 from hf_multilabel.version import __version__
 
@@ -76,6 +77,7 @@ def report_run(
         InputError: If model or data are not as expected, or the extra [report] is missing.
         EnvironmentFault: If the disk refuses a write.
     """
+    check_read(overrides, "report")
     check_installed("matplotlib", "captum")
     finished = FinishedModel.load(model)
     recipe, data = load_rows(finished, source, overrides)

@@ -8,14 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_multilabel.errors import Finding, InputError, nearest
+from hf_multilabel.errors import Finding, InputError, nearest, raise_findings
 
 MANIFEST = "manifest.json"
 # What marks a run's folder from its first step on.
 RUN_FILE = ".run.json"
 # Where runs lie if nothing else is said: RUNS/NAME is a folder's name and no Hub id.
 RUNS = "runs"
-REFITTED = ("data", "decision", "evaluation")
+SECTIONS = ("data", "model", "peft", "loss", "training", "decision", "evaluation", "report", "hub")
+# Sections of a recipe that a command reads; others than those of this table read all of them, or take no key.
+READ = {
+    "evaluate": ("data", "evaluation"),
+    "report": ("data", "evaluation"),
+    "tune": ("data", "decision", "evaluation"),
+    "inspect": ("data", "model", "peft", "training", "evaluation"),
+}
+# Of `data`, what only training reads: texts are cut where it cut them.
+OF_TRAINING = ("data.max_length", "data.augment", "data.balance")
 # `THRESHOLD_RULES` and what of it fits nothing, known before the imports take their seconds.
 OBJECTIVES = ("fixed", "micro_f1", "macro_f1", "balanced", "samples_f1", "micro_f1_per_label", "scut_fbr")
 OBJECTIVES += ("precision_at_least", "recall_at_least", "cardinality", "cost", "cost_plug_in", "f_star_half")
@@ -107,13 +116,47 @@ def check_refit(overrides: Sequence[str], split: str) -> None:
     Raises:
         InputError: If so.
     """
-    for override in overrides:
-        if override.partition(".")[0] not in REFITTED:
-            fix = "leave it out, or train again"
-            raise InputError(Finding("C112", override, "expected a change to decision or data, found another", fix))
+    check_read(overrides, "tune")
     if split not in ("validation", "train"):
         fix = "keep test rows for evaluate; rows of your own that are no test can be given as a file of their own"
         raise InputError(Finding("C113", "--split", f"expected validation or train, found {split!r}", fix))
+
+
+def is_read(key: str, command: str) -> bool:
+    """Whether a command reads a key of the recipe.
+
+    Example:
+        >>> is_read("data.text", "evaluate"), is_read("data.max_length", "evaluate"), is_read("training.seed", "train")
+        (True, False, True)
+    """
+    sections = READ.get(command, SECTIONS)
+    unread = () if "training" in sections else OF_TRAINING
+    return key.partition(".")[0] in sections and not any(f"{key}.".startswith(f"{other}.") for other in unread)
+
+
+def check_read(overrides: Sequence[str], command: str) -> None:
+    """Refuse changes to a recipe that a command would ignore; what there is not is left to the recipe's own check.
+
+    Raises:
+        InputError: Naming each.
+    """
+    findings, sections = [], READ[command]
+    example = "decision.empty=allow" if "decision" in sections else "data.text=body"
+    for override in overrides:
+        key, equals, _ = (part.strip() for part in override.partition("="))
+        section = key.partition(".")[0]
+        if not equals or section == key:
+            what = f"expected section.key=value, found no {'dot' if equals else '='}"
+            findings.append(Finding("C112", key, what, f"write for instance {example}"))
+        elif section in SECTIONS and not is_read(key, command):
+            what = f"expected a key of {' or '.join(sections)} that {command} reads, found another"
+            fix = "leave it out, or train again"
+            if command == "inspect":
+                fix = "leave it out, or give it to `hf-multilabel train`"
+            elif section == "decision":
+                fix = "fit another one with `hf-multilabel tune`, or give cuts to `hf-multilabel predict --threshold`"
+            findings.append(Finding("C112", key, what, fix))
+    raise_findings(findings)
 
 
 def read_overrides(

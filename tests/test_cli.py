@@ -7,8 +7,10 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,14 +21,19 @@ from hf_multilabel.decisions.thresholds import THRESHOLD_RULES
 from hf_multilabel.decisions.thresholds import UNFITTED as UNFITTED_RULES
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import FinishedModel
+from hf_multilabel.measurement import compare, evaluate
 from hf_multilabel.recipe import load_recipe
+from hf_multilabel.recipe.json_schema import RecipeFile
 from hf_multilabel.remote_code.expected_f1_multilabel import expected_f1_sets
-from hf_multilabel.request import OBJECTIVES, UNFITTED
+from hf_multilabel.reporting import report_run
+from hf_multilabel.request import OBJECTIVES, READ, SECTIONS, UNFITTED, check_read
 from hf_multilabel.workflow import train
 from tests.metric_values import assert_same_metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("train", "evaluate", "tune", "predict", "study", "inspect")
+# A key of a recipe with its value, as a help shows it.
+KEY = re.compile(r"\b([a-z_]+\.[a-z_]+)=")
 COMMANDS += ("report", "card", "push", "doctor", "export", "space")
 
 
@@ -142,6 +149,18 @@ def test_a_model_of_a_hub_that_is_not_there_is_a_fault_of_the_machine(
         (("tune", "nowhere", "--split", "test"), "C113"),
         (("tune", "nowhere", "training.seed=1"), "C112"),
         (("evaluate", "nowhere", "--compare", "recipes"), "C102"),
+        (("evaluate", "runs", "decision.objective=fixed"), "fit another one with `hf-multilabel tune`, or give"),
+        (
+            ("evaluate", "runs", "training.num_train_epochs=7"),
+            "data or evaluation that evaluate reads, found another; fix: leave it",
+        ),
+        (("evaluate", "runs", "data.max_length=64"), "C112"),
+        (("evaluate", "runs", "data.text=x", "hub.token=abc"), "[C112] hub.token: "),
+        (("report", "runs", "report.texts=[a]"), "[C112] report.texts: "),
+        (("tune", "nowhere", "data.balance={name: oversample}"), "[C112] data.balance: "),
+        (("tune", "nowhere", "whatever=x", "dcision.empty=allow"), "write for instance decision.empty=allow"),
+        (("inspect", "quickstart", "decision.objective=fixed"), "give it to `hf-multilabel train`"),
+        (("inspect", "quickstart", "loss.name=bce"), "[C112] loss.name: "),
         (("predict", "nowhere", "-", "--objective", "macro_f1"), "hf-multilabel tune MODEL DATA --objective macro_f1"),
         (("predict", "nowhere", "-", "--objective", "balancd"), "write --objective balanced to fit it"),
         (("predict", "nowhere", "-", "--objective", "fixd"), "found 'fixd'; fix: write --objective fixed"),
@@ -187,7 +206,10 @@ def test_objectives_known_before_the_slow_imports_are_those_there_are() -> None:
         (("train", "quickstart", "--max-steps=5"), "training.max_steps=5"),
         (("train", "quickstart", "--epochs", "4"), "training.num_train_epochs=4"),
         (("train", "quickstart", "--max-lenght", "64"), "data.max_length=64"),
-        (("evaluate", "runs/x", "--max-length", "64"), "data.max_length=64"),
+        (("study", "tune", "--max-steps", "5"), "training.max_steps=5"),
+        (("inspect", "x.csv", "--max-length", "64"), "data.max_length=64"),
+        (("evaluate", "runs/x", "--label-delimiter", ";"), "data.label_delimiter=;"),
+        (("tune", "runs/x", "--beta", "2"), "decision.beta=2"),
         (("compare", "runs/a", "runs/b"), "hf-multilabel evaluate RUN OTHER_RUN for numbers, report RUN OTHER_RUN"),
     ],
 )
@@ -199,7 +221,14 @@ def test_what_there_is_not_names_what_does_the_same(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("train", "quickstart", "--verbos"), ("evaluate", "runs/x", "--max-steps"), ("predict", "x", "--lr")]
+    "arguments",
+    [
+        ("train", "quickstart", "--verbos"),
+        ("evaluate", "runs/x", "--max-steps"),
+        ("evaluate", "runs/x", "--max-length"),
+        ("evaluate", "runs/x", "--objective"),
+        ("predict", "x", "--lr"),
+    ],
 )
 def test_no_key_is_named_where_none_would_do(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.call(list(arguments)) == 2
@@ -402,6 +431,25 @@ def test_a_reader_that_leaves_early_is_no_error(finished: Path, tmp_path: Path) 
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0
     assert "Traceback" not in (tmp_path / "err").read_text()
+
+
+def test_help_offers_keys_that_the_command_takes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    for command in READ:
+        assert cli.call([command, "--help"]) == 0
+        offered = {key for key in KEY.findall(capsys.readouterr().out) if not key.endswith(".key")}
+        assert offered
+        check_read([f"{key}=1" for key in offered], command)
+        assert {key.partition(".")[0] for key in offered} <= set(READ[command])
+    assert set(SECTIONS) == set(RecipeFile.model_fields)
+
+
+def test_evaluate_from_python_refuses_what_it_does_not_read(finished: Path) -> None:
+    for measured in (evaluate, partial(compare, str(finished)), report_run):
+        with pytest.raises(InputError, match=r"decision\.threshold: .*tune.*\n.*training\.max_steps: "):
+            measured(str(finished), None, ["decision.threshold=0.01", "training.max_steps=3"])
 
 
 def test_evaluate_prints_and_writes(finished: Path, tmp_path: Path) -> None:

@@ -34,6 +34,13 @@ Overrides = Annotated[
         metavar="[section.key=value]...",
     ),
 ]
+Reading = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="How DATA is read and measured, for instance data.text=comment or evaluation.keep_scores=100.",
+        metavar="[data.key=value]...",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(help="Texts of one forward pass.", min=1)]
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments, take_run
-from hf_multilabel.request import check_output
+from hf_multilabel.cli.app import BatchSize, Model, Reading, begin, sort_arguments, take_run
+from hf_multilabel.request import check_output, check_read
 
 
 def evaluate(
@@ -22,7 +22,7 @@ def evaluate(
             metavar="[DATA | OTHER_RUN]",
         ),
     ] = None,
-    overrides: Overrides = None,
+    overrides: Reading = None,
     split: Annotated[
         str, typer.Option(help="Which rows of DATA: train, validation or test. A single file is all one split.")
     ] = "test",
@@ -41,6 +41,7 @@ def evaluate(
     check_output(output)
     overrides, data = sort_arguments(data, overrides)
     data, other, overrides = take_run(data, other, overrides)
+    check_read(overrides, "evaluate")
     begin(*filter(None, (model, other)), data=data)
     from hf_multilabel.console import compared_labels_table, comparison_table, results_table, show
     from hf_multilabel.measurement import compare

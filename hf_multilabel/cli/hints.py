@@ -10,7 +10,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 from hf_multilabel.assets import recipes_folder
-from hf_multilabel.request import REFITTED
+from hf_multilabel.request import is_read
 
 # Commands of other tools, and what does the same here.
 MEANT = {
@@ -71,19 +71,18 @@ def explain_option(error: Any, given: list[str]) -> None:
     command = error.ctx.command
     if not any(parameter.name == "overrides" for parameter in command.params):
         return
-    whole = command.name in ("train", "inspect")
-    key = find_key(error.option_name.lstrip("-").replace("-", "_"), () if whole else REFITTED, not error.possibilities)
+    key = find_key(error.option_name.lstrip("-").replace("-", "_"), command.name, not error.possibilities)
     if key is not None:
         value = value_of(error.option_name, given)
         error.message += f". Keys of the recipe are written without dashes: {shlex.quote(f'{key}={value}')}"
 
 
-def find_key(name: str, sections: tuple[str, ...] = (), nearly: bool = True) -> str | None:
+def find_key(name: str, command: str = "train", nearly: bool = True) -> str | None:
     """The recipe's key of a name.
 
     Args:
         name: As in `max_steps`.
-        sections: Where it may be; none: everywhere.
+        command: That is to read it.
         nearly: Whether a key of nearly this name will do.
 
     Example:
@@ -91,12 +90,12 @@ def find_key(name: str, sections: tuple[str, ...] = (), nearly: bool = True) -> 
         ('training.max_steps', 'training.num_train_epochs', 'data.max_length', None)
     """
     schema = json.loads((recipes_folder() / "recipe.schema.json").read_text(encoding="utf-8"))
-    keys = dict(KEYS)
+    keys = {name: full for name, full in KEYS.items() if is_read(full, command)}
     for section, found in schema["properties"].items():
         for key in schema["$defs"][found["$ref"].rpartition("/")[2]]["properties"]:
-            if key not in keys or section == "training":  # which is meant by a name that several have
+            # training is meant by a name that several have
+            if is_read(f"{section}.{key}", command) and (key not in keys or section == "training"):
                 keys[key] = f"{section}.{key}"
-    keys = {key: full for key, full in keys.items() if not sections or full.partition(".")[0] in sections}
     near = [name] if name in keys else difflib.get_close_matches(name, keys, n=1, cutoff=0.8) if nearly else []
     return keys[near[0]] if near else None
 

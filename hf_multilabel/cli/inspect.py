@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import Overrides, silence_libraries
+from hf_multilabel.cli.app import silence_libraries
+from hf_multilabel.request import check_read
 
 
 def inspect(
@@ -18,7 +19,13 @@ def inspect(
             metavar="RECIPE|DATA",
         ),
     ],
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Changes to the recipe, or how DATA is read, for instance data.text=body.",
+            metavar="[section.key=value]...",
+        ),
+    ] = None,
     labels: Annotated[int, typer.Option(help="Show so many labels, the most and least frequent.", min=2)] = 20,
     output: Annotated[
         Path | None,
@@ -49,6 +56,7 @@ def inspect(
     """
     from hf_multilabel.recipe.opening import find_data, is_recipe, open_recipe
 
+    check_read(overrides or [], "inspect")
     if is_recipe(data):
         open_recipe(data)
     else:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hf_multilabel.cli.app import BatchSize, Model, Overrides, begin, sort_arguments, take_run
-from hf_multilabel.request import check_output
+from hf_multilabel.cli.app import BatchSize, Model, Reading, begin, sort_arguments, take_run
+from hf_multilabel.request import check_output, check_read
 
 
 def report(
@@ -21,7 +21,7 @@ def report(
             metavar="[DATA | OTHER_RUN]",
         ),
     ] = None,
-    overrides: Overrides = None,
+    overrides: Reading = None,
     split: Annotated[
         str, typer.Option(help="Which rows: train, validation or test. A single file is all one split.")
     ] = "test",
@@ -49,6 +49,7 @@ def report(
     check_output(output)
     overrides, data = sort_arguments(data, overrides)
     data, other, overrides = take_run(data, other, overrides)
+    check_read(overrides, "report")
     check_installed("matplotlib", *(["captum"] if other is None else []))
     begin(*filter(None, (model, other)), data=data)
     from hf_multilabel.reporting import report_pair, report_run

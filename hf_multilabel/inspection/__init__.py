@@ -30,6 +30,7 @@ from hf_multilabel.inspection.sources import Asked, ask
 from hf_multilabel.inspection.suspects import find_suspects
 from hf_multilabel.inspection.tables import profile_tables
 from hf_multilabel.recipe import load_recipe
+from hf_multilabel.request import check_read
 
 # What the backbones that recipes name read at most, where theirs could not be asked.
 USUAL_POSITIONS, USUAL_HIDDEN = 512, 384
@@ -52,7 +53,7 @@ def inspect_data(
 
     Args:
         argument: A recipe, or data: a file, a folder or a dataset on the Hub.
-        overrides: `section.key=value`.
+        overrides: `section.key=value`, of a section that is read here.
         shown: Labels listed, half of them the most and half the least frequent.
         output: `.html`, `.json`, or a folder for both and the figures.
         label_errors: Where the list of suspected label errors goes, .csv or .jsonl.
@@ -67,6 +68,7 @@ def inspect_data(
         InputError: With everything that is wrong with recipe, data or names of files; nothing is written then.
         EnvironmentFault: If the Hub can't be reached or a file can't be written.
     """
+    check_read(overrides, "inspect")
     check_files(output, label_errors, recipe)
     check_kept(label_errors, recipe, overwrite)
     asked = ask(argument, overrides)
