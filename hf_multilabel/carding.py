@@ -13,14 +13,14 @@ from hf_multilabel.console import list_files, note
 from hf_multilabel.describing import Judged, changed_figures, describe_finished, with_figures
 from hf_multilabel.errors import EnvironmentFault, Finding, MultiLabelError
 from hf_multilabel.inference import FinishedModel
-from hf_multilabel.measurement import load_rows, recipe_of
+from hf_multilabel.measurement import load_rows, recipe_of, training_counts
 from hf_multilabel.publishing.bundle import CARD, publish_staged, read_manifest, stage_changes
 from hf_multilabel.publishing.card import render_card
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_sections import generated_parts, replace_generated, replace_parts
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.request import check_output
-from hf_multilabel.tuning import bundle_folder, same_rows, training_counts
+from hf_multilabel.tuning import bundle_folder, same_rows
 
 # What can't be said without scoring the rows again.
 FIGURES = "## Figures"
@@ -84,7 +84,7 @@ def judge_again(recipe: Recipe, finished: FinishedModel, metrics: Mapping[str, A
         return None
     data, split = found
     note(f"scoring {len(data.splits[split]):,} rows of {name}")
-    rows, truth, counts = data.splits[split], data.label_matrix(split), training_counts(recipe, metrics, data)
+    rows, truth, counts = data.splits[split], data.label_matrix(split), training_counts(finished, recipe, data)
     return Judged(name, finished.outcome(rows, truth, recipe.evaluation.keep_scores, batch_size, name, counts), rows)
 
 

@@ -39,6 +39,15 @@ from hf_multilabel.training.scoring import score_split
 
 # Texts read ahead and sorted by length: enough to pad little, few enough to stream.
 READ_AHEAD = 1024
+# How many training rows each label has: what metrics that weigh or split labels by frequency need.
+COUNTS = "label_counts.json"
+TrainingCounts = tuple[Sequence[int], int] | tuple[None, None]
+
+
+def describe_counts(data: MultiLabelData) -> str:
+    """The content of `COUNTS`: training rows, and those of each label, after the remedies against imbalance."""
+    counts = dict(zip(data.labels.names, data.labels.counts, strict=True))
+    return json.dumps({"rows": int(np.max(data.known_rows())), "labels": counts}, indent=1) + "\n"
 
 
 def judge(
@@ -294,6 +303,17 @@ class FinishedModel:
         id2label = self.model.config.id2label
         return LabelSpace.from_names([id2label[i] for i in range(len(id2label))], where=f"{self.name}/config.json")
 
+    def training_counts(self) -> TrainingCounts:
+        """Training rows of each label, and of all, as the run counted them; None where it kept no such file."""
+        names = self.labels.names
+        try:
+            stored = self.stored(COUNTS, {})
+        except EnvironmentFault:  # a cached model of an older version, and no network: scores need no counts
+            return None, None
+        if not set(names) <= set(stored.get("labels", {})):
+            return None, None
+        return [stored["labels"][name] for name in names], stored["rows"]
+
     @property
     def collator(self) -> MultiLabelCollator:
         """Rows of `tokenize` to tensors."""
@@ -347,6 +367,7 @@ class FinishedModel:
         k: Iterable[int] = (1, 3, 5),
         intervals: bool = False,
         keep: int | None = None,
+        counts: TrainingCounts | None = None,
     ) -> dict:
         """Metrics of one split, at 0.5 and at the stored decision.
 
@@ -357,6 +378,7 @@ class FinishedModel:
             k: Cut-offs of the ranking metrics.
             intervals: Also give 95% confidence intervals at the decision.
             keep: See `training.scoring.score_split`.
+            counts: Training rows of each label, and of all; None takes `training_counts`.
 
         Cost: One forward pass a row; a second one where scores are kept in part and the decision calibrates them.
         """
@@ -365,7 +387,8 @@ class FinishedModel:
         scores, calibrated = score(), None
         if isinstance(scores, RankedScores) and decision["calibration"] is not None:
             calibrated = score(calibration=decision["calibration"])
-        return measure(scores, targets, decision, k, intervals=intervals, calibrated=calibrated)
+        known = self.training_counts() if counts is None else counts
+        return measure(scores, targets, decision, k, *known, intervals=intervals, calibrated=calibrated)
 
     def scorer(
         self, rows: Dataset, targets: csr_matrix, keep: int | None, batch_size: int, description: str
@@ -392,7 +415,7 @@ class FinishedModel:
         keep: int | None,
         batch_size: int,
         description: str,
-        counts: tuple[Sequence[int], int] | tuple[None, None] = (None, None),
+        counts: TrainingCounts = (None, None),
     ) -> Outcome:
         """What the stored decision makes of some rows, beside the truth; arguments as of `scorer`.
 

@@ -13,11 +13,20 @@ import numpy as np
 
 from hf_multilabel.console import note
 from hf_multilabel.data.loading import MultiLabelData, load_data
+from hf_multilabel.data.remedies import apply_remedies
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.comparison import compare_labels, compare_runs
 from hf_multilabel.evaluation.outcomes import Outcome
-from hf_multilabel.inference import FinishedModel
-from hf_multilabel.overlap import TOLERATED, fitted_share, trained_share, warn_of_fitted_rows, warn_of_trained_rows
+from hf_multilabel.inference import COUNTS, FinishedModel, TrainingCounts
+from hf_multilabel.overlap import (
+    TOLERATED,
+    fingerprints,
+    fitted_share,
+    trained_share,
+    warn_of_fitted_rows,
+    warn_of_trained_rows,
+)
+from hf_multilabel.preparing import balance_of
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.recipe.opening import find_data
 from hf_multilabel.request import check_read
@@ -56,14 +65,33 @@ def evaluate(
     check_split(recipe, data, split)
     note(f"measuring {len(data.splits[split]):,} rows of {split}")
     found = finished.evaluate(
-        data, split, batch_size, recipe.evaluation.k, recipe.evaluation.intervals, recipe.evaluation.keep_scores
-    )
+        data, split, batch_size, recipe.evaluation.k, recipe.evaluation.intervals, recipe.evaluation.keep_scores,
+        training_counts(finished, recipe, data),
+    )  # fmt: skip
     texts = data.splits[split]["text"][:]
     warn_of_trained_rows(trained_share(finished, texts))
     share = fitted_share(finished, texts)
     if warn_of_fitted_rows(share, "its scores here are optimistic, and not shown"):
         del found["tuned"]
     return found
+
+
+def training_counts(finished: FinishedModel, recipe: Recipe, data: MultiLabelData) -> TrainingCounts:
+    """Training rows of each label, and of all, as the run counted them.
+
+    They stand beside the model; of runs of older versions they are counted again where the data hold the very rows.
+    None where neither is so, which is said.
+    """
+    known = finished.training_counts()
+    if known[0] is not None:
+        return known
+    own = fingerprints(finished.stored("metrics.json", {}))
+    if "train" not in data.splits or data.splits["train"]._fingerprint != own.get("train"):
+        note(f"no {COUNTS} beside the model, as training writes it: left out are PSP@k, PSnDCG@k and head, torso, tail")
+        return None, None
+    augment = recipe.data.augment
+    data = apply_remedies(data, augment and augment.model_dump(), balance_of(recipe))
+    return data.label_matrix("train").getnnz(axis=0).tolist(), int(np.max(data.known_rows()))
 
 
 def compare(

@@ -16,7 +16,7 @@ from hf_multilabel.console import note
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.describing import Judged, Provenance, describe_run, draw_figures, with_figures
 from hf_multilabel.evaluation.keeping import RankedScores
-from hf_multilabel.inference import FinishedModel, judge
+from hf_multilabel.inference import COUNTS, FinishedModel, describe_counts, judge
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import HEADLINE, CardFacts, number, pretty, render_card
 from hf_multilabel.publishing.hub import Target, push_bundle
@@ -80,6 +80,7 @@ def publish(
         files={
             "recipe.yaml": recipe.dump(),
             "metrics.json": json.dumps(metrics, indent=1) + "\n",
+            COUNTS: describe_counts(data),
             **files,
             **{path: content for path, (_, content) in figures.items()},
         },

@@ -21,7 +21,14 @@ from hf_multilabel.errors import EnvironmentFault, Finding, MultiLabelError
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel, judge, measure
-from hf_multilabel.measurement import check_split, describe_differences, load_rows, recipe_of, score_pair
+from hf_multilabel.measurement import (
+    check_split,
+    describe_differences,
+    load_rows,
+    recipe_of,
+    score_pair,
+    training_counts,
+)
 from hf_multilabel.overlap import TOLERATED, fitted_share, rows_of, trained_share, warn_of_fitted_rows
 from hf_multilabel.publishing.bundle import RECIPE
 from hf_multilabel.publishing.card_decision import describe_decision
@@ -88,7 +95,7 @@ def report_run(
     scores, calibrated = score(), None
     if isinstance(scores, RankedScores) and decision["calibration"] is not None:
         calibrated = score(calibration=decision["calibration"])
-    counted = training_counts(data)
+    counted = training_counts(finished, recipe, data)
     metrics = measure(scores, targets, decision, recipe.evaluation.k, *counted, intervals=True, calibrated=calibrated)
     measured = data.splits[split]["text"][:]
     trained = 1.0 if split == "train" and source is None else trained_share(finished, measured)
@@ -128,7 +135,7 @@ def write_training(run: FinishedRun) -> Path:
     """Write the report of a run from the scores it has; where it has no test split, without the decision's scores."""
     split = "test" if "test" in run.scores else "validation"
     finished = FinishedModel(str(run.folder), run.model, run.tokenizer)
-    counted = training_counts(run.data)
+    counted = run.data.labels.counts, int(np.max(run.data.known_rows()))
     outcome = judge(run.scores[split], run.data.label_matrix(split), run.model.config.decision, *counted)
     metrics = {name: found for name, found in run.metrics[split].items() if split == "test" or name != "tuned"}
     page = build_page(
@@ -178,13 +185,6 @@ def report_pair(
     }  # fmt: skip
     page = Page(f"{Path(model).name} and {Path(other).name}", sections, facts)
     return write_page(page, output or (Path(other) if Path(other).is_dir() else Path()) / "comparison.html")
-
-
-def training_counts(data: MultiLabelData) -> tuple[list[int] | None, int | None]:
-    """Training rows of each label, and how many there are; None and None where the data have no training split."""
-    if "train" not in data.splits:
-        return None, None
-    return data.label_matrix("train").getnnz(axis=0).tolist(), int(np.max(data.known_rows()))
 
 
 def build_page(

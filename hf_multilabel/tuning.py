@@ -13,19 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.loading import MultiLabelData
-from hf_multilabel.data.remedies import apply_remedies
 from hf_multilabel.deciding import check_fit, fit_the_decision
 from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
 from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe_finished
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
 from hf_multilabel.inference import FinishedModel, judge, measure
-from hf_multilabel.measurement import check_split, load_rows, recipe_of
+from hf_multilabel.measurement import check_split, load_rows, recipe_of, training_counts
 from hf_multilabel.overlap import check_apart, check_unseen, fingerprints
-from hf_multilabel.preparing import balance_of
 from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import (
     CARD,
@@ -332,23 +328,12 @@ def measure_again(
             continue
         data, split = task.reported[name]
         scores, truth = task.score(data, split), data.label_matrix(split)
-        counts = training_counts(task.recipe, task.metrics, data)
+        counts = training_counts(task.finished, task.recipe, data)
         found = measure(scores, truth, decision, evaluation.k, *counts, evaluation.intervals)["tuned"]
         shown[name] = ({"before": before | {"intervals": {}}} if before else {}) | {"tuned": found}
         metrics[name]["tuned"] = found
         judged = Judged(name, judge(scores, truth, decision, *counts), data.splits[split])
     return metrics, judged, shown
-
-
-def training_counts(
-    recipe: Recipe, metrics: Mapping[str, Any], data: MultiLabelData
-) -> tuple[list[int], int] | tuple[None, None]:
-    """Training rows of each label, and of all, as the run counted them; None where its training rows are not here."""
-    if "train" not in data.splits or data.splits["train"]._fingerprint != fingerprints(metrics).get("train"):
-        return None, None
-    augment = recipe.data.augment
-    data = apply_remedies(data, augment and augment.model_dump(), balance_of(recipe))
-    return data.label_matrix("train").getnnz(axis=0).tolist(), int(np.max(data.known_rows()))
 
 
 def publish_decision(task: Task, metrics: dict[str, Any], judged: Judged | None) -> None:

@@ -458,7 +458,7 @@ def test_evaluate_prints_and_writes(finished: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "micro_f1" in done.stderr
     stored = json.loads((finished / "metrics.json").read_text())["test"]
-    assert_same_metrics(json.loads(output.read_text())["test"]["tuned"], stored["tuned"], counts=False)
+    assert_same_metrics(json.loads(output.read_text())["test"]["tuned"], stored["tuned"])
 
 
 def test_evaluate_compares_two_models(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,7 +42,7 @@ def read_metrics(folder: Path) -> dict:
 def test_evaluate_measures_the_test_rows_of_the_run(run: Path) -> None:
     found, stored = evaluate(str(run), None), read_metrics(run)["test"]
     for decision in ("fixed", "tuned"):
-        assert_same_metrics(found[decision], stored[decision], counts=False)
+        assert_same_metrics(found[decision], stored[decision])
 
 
 def test_two_runs_are_compared_on_the_test_rows(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def test_folder_is_a_complete_repo(run: tuple[Path, dict]) -> None:
         "README.md",
         "config.json",
         "history.json",
+        "label_counts.json",
         "manifest.json",
         "metrics.json",
         "model.safetensors",
@@ -112,7 +114,28 @@ with torch.inference_mode():
 def test_evaluate_gives_the_numbers_of_the_run(run: tuple[Path, dict]) -> None:
     found = evaluate(str(run[0]), None, ["data.source=recipes/data/quickstart"])
     for decision in ("fixed", "tuned"):
-        assert_same_metrics(found[decision], run[1]["test"][decision], counts=False)
+        assert_same_metrics(found[decision], run[1]["test"][decision])
+        assert {"psp_at_1", "psndcg_at_1", "head_macro_f1"} <= set(found[decision])
+
+
+def test_counts_of_training_are_the_bundles_or_those_of_its_data_or_said_to_be_missing(
+    run: tuple[Path, dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = json.loads((run[0] / "label_counts.json").read_text())
+    finished = FinishedModel.load(run[0])
+    assert stored["rows"] == 96
+    assert list(stored["labels"]) == list(finished.labels.names)
+    older = shutil.copytree(run[0], tmp_path / "older")
+    (older / "label_counts.json").unlink()
+    assert_same_metrics(evaluate(str(older), None)["tuned"], run[1]["test"]["tuned"])
+    assert "label_counts.json" not in capsys.readouterr().err
+    brought = tmp_path / "brought.jsonl"
+    shutil.copy("recipes/data/quickstart/test.jsonl", brought)
+    assert "psp_at_1" in evaluate(str(run[0]), str(brought))["fixed"]
+    assert "label_counts.json" not in capsys.readouterr().err
+    assert "psp_at_1" not in evaluate(str(older), str(brought))["fixed"]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no label_counts.json beside the model, as training writes it: left out are PSP@k, PSnDCG@k and" in said
 
 
 @pytest.mark.parametrize("overrides", [(), ("loss.name=bce", "loss.class_weights=null", "loss.pos_weight=null")])
@@ -244,7 +267,7 @@ def test_own_data_are_found_again_and_read_as_in_training(
     monkeypatch.chdir(tmp_path)
     metrics = train(load_recipe(tmp_path / "recipe.yaml", [f"training.output_dir={tmp_path / 'run'}"]))
     found = evaluate(str(tmp_path / "run"), None)
-    assert_same_metrics(found["tuned"], metrics["test"]["tuned"], counts=False)
+    assert_same_metrics(found["tuned"], metrics["test"]["tuned"])
     brought = evaluate(str(tmp_path / "run"), str(tmp_path / "mine" / "test.jsonl"))
     assert_same_metrics(brought["tuned"], found["tuned"])
     capsys.readouterr()

@@ -19,7 +19,6 @@ from hf_multilabel.reporting import (
     data_profile,
     own_profile,
     report_training,
-    training_counts,
     write_page,
 )
 from hf_multilabel.reports.page import Page, Prose, Section, Table
@@ -55,7 +54,7 @@ def test_a_run_hands_over_what_a_report_needs(run: tuple[Path, FinishedRun]) -> 
     assert {name for name in finished.history[1] if name.startswith("learning_rate/")} >= {
         "learning_rate/embeddings", "learning_rate/layer 0", "learning_rate/layer 1", "learning_rate/head",
     }  # fmt: skip
-    counts, rows = training_counts(finished.data)
+    counts, rows = FinishedModel.load(folder).training_counts()
     assert (sum(counts), rows) == (finished.data.label_matrix("train").nnz, 64)
 
 
