@@ -32,17 +32,18 @@ def score_splits(
     splits: Mapping[str, Dataset],
     args: MultiLabelTrainingArguments,
 ) -> dict[str, np.ndarray | RankedScores]:
-    """Scores of the validation and test splits: logits, (N, L), or what is kept of a large label set."""
+    """Scores of the validation and test splits: logits, (N, L), or what is kept of a large label set.
+
+    What reads all scores is refused before, by `check_kept`.
+    """
     collator = MultiLabelCollator(backbone.tokenizer, model.config.num_labels)
-    reads_all = recipe.decision.calibration or recipe.decision.prevalence or recipe.decision.risk
-    keep = len(data.labels) if reads_all else recipe.evaluation.keep_scores
     found = {
         split: score_split(
             model,
             dataset,
             collator,
             data.label_matrix(split),
-            keep,
+            recipe.evaluation.keep_scores,
             batch_size=args.eval_batch_size,
             description=f"scoring {split}",
         )
