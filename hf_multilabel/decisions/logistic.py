@@ -129,7 +129,7 @@ def fit_each(
 
 
 def fit_counted(
-    design: Tensor, count: Tensor, positives: Tensor, centre: list[float], floor: list[float], strength: float
+    design: Tensor, count: Tensor, positives: Tensor, centre: Tensor, *, floor: list[float], strength: float
 ) -> Tensor:
     """`fit_each` of scores that are only counted on a grid, theta (L, K).
 
@@ -137,7 +137,7 @@ def fit_counted(
         design: Features of the grid's points, (K, B).
         count: Rows of each label at each point, (L, B).
         positives: Those of them that have the label, (L, B).
-        centre: The theta that each label's is drawn to, K numbers.
+        centre: The theta that each label's is drawn to, (L, K).
         floor: Least value of each parameter, K numbers.
         strength: Positives that the centre counts for.
 
@@ -148,9 +148,43 @@ def fit_counted(
     def measure(theta: Tensor, active: Tensor) -> tuple[Tensor, ...]:
         return Block(design.expand(len(active), -1, -1), sums[active], count[active].double()).measure(theta)
 
-    start = torch.tensor(centre, dtype=torch.float64).expand(len(count), -1)
     bound = torch.tensor(floor, dtype=torch.float64)
-    return _minimise(measure, _prior(measure, start, strength), bound, COARSE)
+    return _minimise(measure, _prior(measure, centre, strength), bound, COARSE)
+
+
+def fit_levels(
+    design: Tensor,
+    level: Tensor,
+    count: Tensor,
+    positives: Tensor,
+    *,
+    start: list[float],
+    floor: list[float],
+    strength: float,
+) -> Tensor:
+    """What labels have in common: theta . phi + slope level, one theta and slope for all, (K + 1,).
+
+    Args:
+        design: Features of the grid's points, (K, B).
+        level: A number of each group of labels, (U,).
+        count: Rows of each group at each point, (U, B).
+        positives: Those of them that have the label, (U, B).
+        start: The theta that leaves logits as they are, K numbers; the slope starts at 0.
+        floor: Least value of each parameter, K numbers; the slope has none.
+        strength: Positives that the start counts for.
+
+    Cost: about ten Newton steps of U B K^2 operations each.
+    """
+    levels = level[:, None, None].expand(-1, 1, design.shape[1])
+    features = torch.cat([design.expand(len(level), -1, -1), levels], dim=1)  # (U, K + 1, B)
+    block = Block(features, (features @ positives[:, :, None]).squeeze(2), count.double())
+
+    def measure(theta: Tensor, _: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part.sum(0, keepdim=True) for part in block.measure(theta.expand(len(level), -1)))
+
+    centre = torch.tensor([[*start, 0.0]], dtype=torch.float64)
+    bound = torch.tensor([*floor, -np.inf], dtype=torch.float64)
+    return _minimise(measure, _prior(measure, centre, strength), bound, COARSE)[0]
 
 
 def _blocks(

@@ -6,7 +6,7 @@ import torch
 from scipy import sparse
 from scipy.optimize import minimize
 
-from hf_multilabel.decisions.logistic import fit_counted
+from hf_multilabel.decisions.logistic import fit_counted, fit_levels
 from hf_multilabel.decisions.plug_in import WIDTH, Axis, Grid, expected_cuts, lowest_cuts
 from hf_multilabel.decisions.thresholds import fit_thresholds
 from hf_multilabel.evaluation import as_label_sets
@@ -34,7 +34,11 @@ def test_counted_fits_are_the_minimum_that_a_generic_optimiser_finds() -> None:
     share = 1 / (1 + np.exp(4 - 8 * place / axis.bins))
     positives = rng.binomial(count, share).astype(float)
     theta = fit_counted(
-        axis.design, torch.from_numpy(count), torch.from_numpy(positives), [1.0, 1.0, 0.0], [0.01, 0.01, -np.inf], 0.0
+        axis.design,
+        *(torch.from_numpy(values) for values in (count, positives)),
+        torch.tensor([[1.0, 1.0, 0.0]]).double().expand(3, -1),
+        floor=[0.01, 0.01, -np.inf],
+        strength=0.0,
     ).numpy()
     design = axis.design.numpy()
 
@@ -45,6 +49,45 @@ def test_counted_fits_are_the_minimum_that_a_generic_optimiser_finds() -> None:
     for label in range(3):
         best = minimize(loss, [1, 1, 0], args=(label,), bounds=[(0.01, None), (0.01, None), (None, None)])
         assert loss(theta[label], label) <= best.fun + 1e-3
+
+
+def test_what_labels_have_in_common_is_the_minimum_that_a_generic_optimiser_finds() -> None:
+    rng, axis = np.random.default_rng(1), Axis.down_to(0.1)
+    design, level = axis.design.numpy(), np.array([-1.5, 0.0, 1.0])
+    count = rng.integers(0, 20, (3, axis.bins))
+    share = 1 / (1 + np.exp(2 - 0.7 * level[:, None] - design[0] - 0.5 * design[1]))
+    positives = rng.binomial(count, share).astype(float)
+    found = fit_levels(
+        axis.design,
+        *(torch.from_numpy(values) for values in (level, count, positives)),
+        start=[1.0, 1.0, 0.0],
+        floor=[0.01, 0.01, -np.inf],
+        strength=0.0,
+    ).numpy()
+
+    def loss(values: np.ndarray) -> float:
+        odds = values[:3] @ design + values[3] * level[:, None]
+        return float((count * np.logaddexp(0, odds) - positives * odds).sum())
+
+    bounds = [(0.01, None), (0.01, None), (None, None), (None, None)]
+    best = minimize(loss, [1, 1, 0, 0], bounds=bounds)
+    assert loss(found) <= best.fun + 1e-3
+    assert found[3] == pytest.approx(0.7, abs=0.15)
+
+
+def test_labels_that_a_loss_has_moved_by_their_frequency_get_the_cuts_they_had_before() -> None:
+    """As `pos_weight` does: the logits of rare labels are higher, and the best label sets are the same."""
+    fresh, truth = draw(20_000, 30, 98)
+    gaps = []
+    for seed in range(6):
+        probs, targets = draw(200, 30, seed)
+        rise = np.log(np.arange(1, 31))  # how much rarer each label is
+        reached = []
+        for moved in (0.0, rise):
+            scores, unseen = (1 / (1 + np.exp(-(np.log(p / (1 - p)) + moved))) for p in (probs, fresh))
+            reached.append(middle(unseen, truth, fit_thresholds(scores, targets, "balanced")))
+        gaps.append(reached[0] - reached[1])
+    assert np.mean(gaps) < 0.006  # toward a centre that is the same for all labels it was 0.011
 
 
 @pytest.mark.parametrize("seed", range(8))
