@@ -87,6 +87,8 @@ def fit_with_evidence(
         each = np.array([np.broadcast_to(rule["thresholds"], found.shape[1]) for rule in fitted])
         cuts = average_cuts(each, _probabilities(found, decision) if own else None)
         decision = _fit(found, held, labels, {**settings, "row_ids": ids, "cuts": cuts})
+        if "exact" in decision:
+            decision["exact"] &= all(rule["exact"] for rule in fitted)
     if missing := _other_kinds(decision, fitted):
         decision["expected_missing"] = missing
     elif runs:

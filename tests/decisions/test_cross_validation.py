@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from hf_multilabel.decisions.cross_validation import average_cuts, cross_fit, pool_scores
+from hf_multilabel.decisions.cross_validation import average_cuts, cross_fit, pool_scores, take_rows
 from hf_multilabel.decisions.evidence import fit_with_evidence
 from hf_multilabel.decisions.rare_labels import SHRINKAGE, STRENGTHS, balanced, choose_shrinkage
-from hf_multilabel.decisions.thresholds import fit_decision, fit_thresholds
+from hf_multilabel.decisions.thresholds import fit_cuts, fit_decision, fit_thresholds
 from hf_multilabel.decisions.uncertainty import expected_scores, resample_cuts
 from hf_multilabel.evaluation import evaluate_predictions
 from hf_multilabel.evaluation.scores import TopScores
@@ -221,3 +221,22 @@ def test_scores_kept_in_part_give_the_same_evidence() -> None:
     assert found["expected"] == whole["expected"]
     np.testing.assert_allclose(found["threshold_intervals"]["low"], whole["threshold_intervals"]["low"], rtol=1e-3)
     assert fit_decision(kept, targets, LABELS)["thresholds"] == found["thresholds"]
+
+
+def test_an_average_is_exact_only_where_the_cuts_of_all_folds_are() -> None:
+    told = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        probs = rng.random((40, 6)) ** 2
+        held = sparse.csr_array(rng.random(probs.shape) < probs)
+        kept, folds = TopScores.of(probs, held, 3), random_folds(40, 2)
+        decision = fit_with_evidence(
+            kept, held, list("abcdef"), [folds], average=True, objective="micro_f1", resamples=0
+        )
+        alone = [
+            fit_cuts(take_rows(kept, rows), held[rows], "micro_f1")[1]
+            for rows in (np.setdiff1d(np.arange(40), fold) for fold in folds)
+        ]
+        assert decision["exact"] <= all(alone)
+        told.append(all(alone))
+    assert 0 < sum(told) < len(told)
