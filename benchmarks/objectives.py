@@ -4,6 +4,7 @@
     python benchmarks/objectives.py scores/*-ours-*.npz             # the tables, on the published splits
     python benchmarks/objectives.py scores/*-ours-*.npz --draws 20  # on validation and test rows drawn anew
     python benchmarks/objectives.py --run runs/eurlex scores/*.npz  # a finished run's own splits beside them
+    python benchmarks/objectives.py --cells one.json two.json       # the tables of what --output wrote before
 
 Every rule is fitted on the validation rows in four ways: on all of them (tuned), as the mean of the cuts of five folds
 (crossed), and with each label's own cut drawn toward the global one, n / (n + c) of the way for n positives, at c = 1
@@ -114,6 +115,7 @@ class Rows:
         self.new_probs, self.truth = np.ascontiguousarray(run.probs[judged]), run.truth[judged]
         self.logits, self.new_logits = (np.log(each) - np.log1p(-each) for each in (self.probs, self.new_probs))
         self.many = self.probs.size > MANY
+        self.size = (len(self.labels), len(self.probs), len(self.new_probs))
 
     def folds(self, average: bool) -> list[list[NDArray]]:
         """Fitted rows of each fold, drawn as often as the package draws them."""
@@ -173,7 +175,7 @@ def measure_run(run: Run, rules: Sequence[str], draws: int) -> Iterator[Cell]:
         for rule in rules:
             spread = bootstrap(rows, rule) if not draw else None
             for found in measure(rows, rule):
-                yield found | {"dataset": run.dataset, "shrinkage": run.shrinkage, "draw": draw, "bootstrap": spread}
+                yield found | {"shrinkage": run.shrinkage, "draw": draw, "bootstrap": spread, "size": rows.size}
 
 
 def middle(scores: Mapping[str, float]) -> float:
@@ -193,12 +195,12 @@ def by_way(cells: Sequence[Cell]) -> dict[tuple[str, str], NDArray]:
     return {way: 100 * np.array(scores) for way, scores in found.items()}
 
 
-def print_table(dataset: str, run: Run, cells: Sequence[Cell]) -> None:
+def print_table(dataset: str, cells: Sequence[Cell]) -> None:
     """Markdown: micro-F1 / macro-F1 and their mean of every rule and way."""
     found = by_way(cells)
     times = len(found[next(iter(found))])
-    counted = f"{run.fitted:,} rows to fit, {len(run.probs) - run.fitted:,} to judge"
-    print(f"\n**{dataset}**: {run.probs.shape[1]:,} labels, {counted}, {times} times\n")
+    counted = "{:,} labels, {:,} rows to fit, {:,} to judge".format(*cells[0]["size"])
+    print(f"\n**{dataset}**: {counted}, {times} times\n")
     print(f"| rule | {' | '.join(WAYS)} |\n|---{'|---' * len(WAYS)}|")
     for rule in RULES:
         means = [found[rule, way].mean(axis=0) if (rule, way) in found else None for way in WAYS]
@@ -281,9 +283,10 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=RULES, help="a rule; repeat it for several")
     parser.add_argument("--draws", type=int, default=0, help="of validation and test rows; 0: the published splits")
     parser.add_argument("--output", type=Path, help="also write the cells there, JSON")
+    parser.add_argument("--cells", nargs="+", type=Path, default=[], help="files that --output wrote, also shown")
     options = parser.parse_args()
-    if not options.scores and not options.run:
-        parser.error("expected files of scores or --run, found neither. Run benchmarks/quality.py --scores first.")
+    if not options.scores and not options.run and not options.cells:
+        parser.error("expected files of scores, --run or --cells. Run benchmarks/quality.py --scores first.")
     runs: dict[str, list[Run]] = {}
     for file in options.scores:
         # quality.py's models weigh positives
@@ -292,10 +295,15 @@ def main() -> None:
     for folder in options.run:
         runs[folder.name] = [score_run(folder)]
     cells: dict[str, list[Cell]] = {}
+    for file in options.cells:
+        for dataset, found in json.loads(file.read_text(encoding="utf-8")).items():
+            cells.setdefault(dataset, []).extend(found)
+    for dataset, found in cells.items():
+        print_table(dataset, found)
     for dataset, some in runs.items():
         rules = options.only or list(RULES)
         cells[dataset] = [found for run in some for found in measure_run(run, rules, options.draws)]
-        print_table(dataset, some[0], cells[dataset])
+        print_table(dataset, cells[dataset])
         if options.output:
             options.output.write_text(json.dumps(cells, indent=1) + "\n", encoding="utf-8")
     print_summary(cells)
