@@ -17,18 +17,18 @@ test rows of a run together, none of which it was trained on, and divides them b
 before, again and again; every cell is then a mean over draws, and over the runs (seeds) of the same dataset.
 
 `promised` counts the cells of tuned and crossed, and of `balanced` in every way, whose 95% interval, known before any
-test row is seen, holds the test score, micro-F1 and macro-F1 each counting. A promise is about rows like the
-validation rows; the score of the test rows has an error of its own that it knows nothing of: `with its error` adds the
-standard error of the test score to the interval. `bootstrap` is the interval a user would make instead, for the first
-draw: fit on rows drawn with replacement, judge on those left out, 2.5% to 97.5% of 100 draws (20 where there are more
-than two million scores).
+test row is seen and made for as many rows as were fitted, holds the test score, micro-F1 and macro-F1 each counting.
+`bootstrap` is the interval a user would make instead, for the first draw: fit on rows drawn with replacement, judge on
+those left out, 2.5% to 97.5% of 100 resamples (20 where there are more than two million scores). Judged on those rows
+as they are, about 37% of all, it is for no number of rows in particular; `as many` judges on as many as were fitted,
+drawn from them with replacement, as the promise is made.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ from hf_multilabel.decisions.evidence import fit_with_evidence
 from hf_multilabel.decisions.f_cuts import macro_f1, micro_f1, micro_f1_per_label
 from hf_multilabel.decisions.rare_labels import SHRINKAGE, SHRINKAGE_WEIGHTED, draw_cuts
 from hf_multilabel.decisions.thresholds import fit_cuts
-from hf_multilabel.evaluation.intervals import confidence_intervals
 from hf_multilabel.evaluation.metrics import evaluate_outcome
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.folds import MANY, PARTS, PARTS_OF_MANY, draw_folds
@@ -70,6 +69,7 @@ RULES: dict[str, dict[str, Any]] = {
 }
 OWN_CUTS = {"macro_f1": macro_f1, "micro_f1_per_label": micro_f1_per_label}
 SHRUNK = (SHRINKAGE, SHRINKAGE_WEIGHTED)
+BOOTSTRAPS = ("bootstrap", "bootstrap, as many")
 WAYS = ("tuned", "crossed", *(f"shrunk, c={c:g}" for c in SHRUNK))
 Cell = dict[str, Any]
 
@@ -125,7 +125,7 @@ class Rows:
 
 
 def measure(rows: Rows, rule: str) -> Iterator[Cell]:
-    """The cells of a rule: test scores, their standard errors, and the interval promised before."""
+    """The cells of a rule: test scores, and the interval promised before."""
     settings = RULES[rule]
     fits = [("tuned", settings, False)]
     if settings["objective"] != "fixed" and "calibration" not in settings and settings.get("shrinkage") != "auto":
@@ -145,27 +145,30 @@ def measure(rows: Rows, rule: str) -> Iterator[Cell]:
 
 
 def cell(rows: Rows, rule: str, way: str, predicted: NDArray) -> Cell:
-    """Test scores of label sets with their standard errors."""
+    """Test scores of label sets."""
     outcome = Outcome(rows.new_probs, predicted, rows.truth)
-    bounds = confidence_intervals(outcome, metrics=METRICS)
-    found = evaluate_outcome(outcome, metrics=METRICS)
-    errors = {name: (bounds[name][1] - bounds[name][0]) / (2 * 1.96) for name in METRICS}
-    return {"rule": rule, "way": way, "scores": found, "errors": errors}
+    return {"rule": rule, "way": way, "scores": evaluate_outcome(outcome, metrics=METRICS)}
 
 
-def bootstrap(rows: Rows, rule: str) -> dict[str, list[float]] | None:
-    """The interval by refitting on drawn rows and judging on those left out; None for rules that calibrate."""
+def bootstrap(rows: Rows, rule: str) -> dict[str, dict[str, list[float]]] | None:
+    """The intervals by refitting on drawn rows and judging on those left out; None for rules that calibrate."""
     settings = {name: value for name, value in RULES[rule].items() if name != "objective"}
     if {"calibration", "rule"} & set(settings) or settings.get("shrinkage") == "auto":
         return None
-    rng, drawn = np.random.default_rng(0), []
+    rng, number = np.random.default_rng(0), len(rows.probs)
+    drawn: dict[str, list[dict[str, float]]] = {kind: [] for kind in BOOTSTRAPS}
     for _ in range(RESAMPLES // 5 if rows.many else RESAMPLES):
-        inside = rng.integers(0, len(rows.probs), len(rows.probs))
-        left = np.setdiff1d(np.arange(len(rows.probs)), inside)
+        inside = rng.integers(0, number, number)
         cuts, _ = fit_cuts(rows.probs[inside], rows.held[inside], RULES[rule]["objective"], **settings)
-        outcome = Outcome(rows.probs[left], rows.probs[left] >= cuts, rows.held[left])
-        drawn.append(evaluate_outcome(outcome, metrics=METRICS))
-    return {name: np.quantile([found[name] for found in drawn], [0.025, 0.975]).tolist() for name in METRICS}
+        left = np.setdiff1d(np.arange(number), inside)
+        for kind, judged in zip(BOOTSTRAPS, (left, rng.choice(left, number)), strict=True):
+            outcome = Outcome(rows.probs[judged], rows.probs[judged] >= cuts, rows.held[judged])
+            drawn[kind].append(evaluate_outcome(outcome, metrics=METRICS))
+    ends = [0.025, 0.975]
+    return {
+        kind: {name: np.quantile([each[name] for each in found], ends).tolist() for name in METRICS}
+        for kind, found in drawn.items()
+    }
 
 
 def measure_run(run: Run, rules: Sequence[str], draws: int) -> Iterator[Cell]:
@@ -224,39 +227,43 @@ def print_summary(cells: Mapping[str, Sequence[Cell]]) -> None:
     print(f"| rule, way | mean | {' | '.join(cells)} |\n|---|---{'|---' * len(cells)}|")
     for way, gap in sorted(gaps.items(), key=lambda item: np.mean(item[1])):
         print(f"| {', '.join(way)} | {np.mean(gap):.2f} | {' | '.join(behind[way])} |")
-    print()
+    print(
+        "\nIntervals that hold the score\n\n| dataset | promised | " + " | ".join(BOOTSTRAPS) + " |\n|---|---|---|---|"
+    )
     for dataset, found in {**cells, "all": [each for some in cells.values() for each in some]}.items():
-        ends = [
-            (each["scores"][name], *each["promised"][name], each["errors"][name])
-            for each in found
-            if "promised" in each
-            for name in METRICS
-        ]
-        print(f"Promised intervals that hold the score, {dataset}: {share_kept(ends)}")
-    print_widths([each for some in cells.values() for each in some])
+        promised = [share_kept(found, lambda each: each.get("promised"))]
+        others = [share_kept(found, lambda each, kind=kind: resampled(each, kind)) for kind in BOOTSTRAPS]
+        print(f"| {dataset} | {' | '.join(promised + others)} |")
+    for kind in BOOTSTRAPS:
+        print_widths(kind, [each for some in cells.values() for each in some])
 
 
-def share_kept(ends: Sequence[tuple[float, float, float, float]]) -> str:
-    """How many intervals hold the score, as they are and with the error of the score."""
-    score, low, high, error = np.array(ends).T
-    kept = (low <= score) & (score <= high)
-    wider = np.abs(score - (low + high) / 2) <= np.hypot((high - low) / 2, 1.96 * error)
-    return f"{kept.mean():.0%} of {len(ends)}; with its error {wider.mean():.0%}"
+def resampled(cell: Cell, kind: str) -> dict[str, list[float]] | None:
+    """The bootstrap's intervals of a cell; it fits as `tuned` does."""
+    return cell["bootstrap"][kind] if cell["bootstrap"] and cell["way"] == "tuned" else None
 
 
-def print_widths(cells: Sequence[Cell]) -> None:
-    """Promised intervals beside those of the bootstrap."""
-    both = [
-        (each["promised"][name], each["bootstrap"][name])
+def share_kept(cells: Sequence[Cell], interval: Callable[[Cell], dict[str, list[float]] | None]) -> str:
+    """How many intervals hold the score."""
+    kept = [
+        found[name][0] <= each["scores"][name] <= found[name][1]
         for each in cells
-        if each["bootstrap"] and each["way"] == "tuned"
+        if (found := interval(each))
         for name in METRICS
+    ]
+    return f"{np.mean(kept):.0%} of {len(kept):,}" if kept else "-"
+
+
+def print_widths(kind: str, cells: Sequence[Cell]) -> None:
+    """Promised intervals beside those of a bootstrap."""
+    both = [
+        (each["promised"][name], found[name]) for each in cells if (found := resampled(each, kind)) for name in METRICS
     ]
     if both:
         widths = np.array([[high - low for low, high in pair] for pair in both])
         ratios, wide = widths[:, 0] / widths[:, 1], 100 * widths.mean(axis=0)
         print(
-            f"Width, promised / bootstrap: median {np.median(ratios):.2f}, {ratios.min():.2f} to {ratios.max():.2f} "
+            f"Width, promised / {kind}: median {np.median(ratios):.2f}, {ratios.min():.2f} to {ratios.max():.2f} "
             f"over {len(ratios)} cells; mean width {wide[0]:.1f} / {wide[1]:.1f} points"
         )
 

@@ -114,9 +114,9 @@ def fit_the_decision(
     if found := decision["expected"]:
         low, high = found["intervals"]["macro_f1"]
         note(
-            f"expected on other rows: micro-F1 {found['micro_f1']:.3f}, macro-F1 {found['macro_f1']:.3f} "
+            f"expected on as many other rows: micro-F1 {found['micro_f1']:.3f}, macro-F1 {found['macro_f1']:.3f} "
             f"({low:.3f} to {high:.3f})"
         )
     elif missing := decision.get("expected_missing"):
-        note(f"expected on other rows: not known; {missing}")
+        note(f"expected on as many other rows: not known; {missing}")
     return decision

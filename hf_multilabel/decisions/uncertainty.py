@@ -2,10 +2,13 @@
 
 The score. On the rows that cuts were fitted on they look better than they are: with few positives by many points. The
 estimate here judges every row by cuts fitted on other rows (`cross_fit`), several times over other folds, and takes the
-mean. Each fit sees a k-th part of the rows less than the stored one, so the mean is a little too low. The interval
-resamples the rows of all runs alike, see `evaluation.intervals`, and is widened by what the choice of the fitted rows
-moves the score: the jackknife over the folds' decisions, all of them judged on all rows. Without it, fits that share
-rows make an interval too narrow (Bates et al. 2024).
+mean. Each fit sees a k-th part of the rows less than the stored one, so the mean is a little too low.
+
+The interval is one for the score that as many other rows will give. Three things move it away from the estimate: the
+choice of the judged rows, known by resampling those of all runs alike (`evaluation.intervals`); the choice of the other
+rows, which moves it as much; and the choice of the fitted rows, known by the jackknife over the folds' decisions, all
+of them judged on all rows. Without the last, fits that share rows make an interval too narrow (Bates et al. 2024);
+without the second it would hold the mean over very many other rows, which nobody gets to see.
 
 The cuts. The rule is fitted again on resampled rows; the interval holds the middle 95% of the cuts. It shows which cuts
 are chance. It is no confidence interval: the best cut is the argmax of a step function, for which the bootstrap
@@ -22,7 +25,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hf_multilabel.decisions.cross_validation import take_rows
-from hf_multilabel.evaluation.intervals import GROUPS, centred, check_resampling
+from hf_multilabel.evaluation.intervals import GROUPS, check_resampling, widen
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.evaluation.resampling import Resampler, draw_weights, leave_out, resample
 from hf_multilabel.evaluation.scores import Scores, TopScores
@@ -42,7 +45,7 @@ def expected_scores(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What a decision scores on rows it was not fitted on, with intervals.
+    """What a decision scores on as many rows as these that it was not fitted on, with intervals.
 
     Args:
         runs: Label sets of all rows by cuts that did not see them, one for each way to draw the folds, CSR (N, L).
@@ -70,11 +73,12 @@ def expected_scores(
     bounds = {}
     for name, value in found.items():
         spread = np.mean([draws[name] for draws in drawn], axis=0)
-        own = np.nanstd(spread)
-        if errors and own:
-            spread = np.nanmean(spread) + (spread - np.nanmean(spread)) * np.hypot(1, errors[name] / own)
         without = np.mean([draws[name] for draws in left_out], axis=0)
-        bounds[name] = np.clip(centred(value, spread[~np.isnan(spread)], level, without), 0.0, 1.0).tolist()
+        spread = widen(spread[~np.isnan(spread)] - np.nanmean(spread), without)
+        if own := spread.std():
+            spread = spread * np.hypot(np.sqrt(2), errors[name] / own if errors else 0.0)
+        ends = value + np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
+        bounds[name] = np.clip(ends, 0.0, 1.0).tolist()
     return {**found, "intervals": bounds}
 
 

@@ -156,9 +156,9 @@ def _describe_evidence(decision: Mapping[str, Any]) -> Iterator[str]:
         yield f"Fitted on {decision.get('rows', 0):,} {ROWS.get(decision['fitted_on'], decision['fitted_on'])}{folds}."
     if expected := decision.get("expected"):
         scores = ", ".join(_describe_scores(expected))
-        yield f"Expected on other rows like these: {scores}{_describe_method(expected)}."
+        yield f"Expected on as many other rows like these: {scores}{_describe_method(expected)}."
     elif missing := decision.get("expected_missing"):
-        yield f"Expected on other rows like these: not known; {missing}."
+        yield f"Expected on as many other rows like these: not known; {missing}."
     if inside := decision.get("in_sample"):
         scores = ", ".join(f"{pretty(name)} {number(inside[name])}" for name in EXPECTED if name in inside)
         yield f"On the fitted rows themselves, which flatters: {scores}."

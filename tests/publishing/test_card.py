@@ -220,7 +220,7 @@ def test_every_objective_and_rule_has_its_words() -> None:
         ({"calibration": {"method": "temperature"}}, "Probabilities are calibrated first (temperature)."),
         (
             {"fitted_on": "validation", "rows": 1500, "objective": "macro_f1", "expected": {"macro_f1": 0.71}},
-            "Fitted on 1,500 validation rows. Expected on other rows like these: macro F1 0.7100.",
+            "Fitted on 1,500 validation rows. Expected on as many other rows like these: macro F1 0.7100.",
         ),
         (
             {
@@ -234,8 +234,8 @@ def test_every_objective_and_rule_has_its_words() -> None:
                     "intervals": {"macro_f1": [0.6, 0.75]},
                 },
             },
-            "Fitted on 9 rows held out by cross-validation in 3 folds. Expected on other rows like these: macro F1 "
-            "0.7000 (95%: 0.600–0.750); each row was judged by a decision fitted without it, in 3 folds.",
+            "Fitted on 9 rows held out by cross-validation in 3 folds. Expected on as many other rows like these: "
+            "macro F1 0.7000 (95%: 0.600–0.750); each row was judged by a decision fitted without it, in 3 folds.",
         ),
     ],
 )
