@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_multilabel.evaluation.frequency import split_by_frequency
-from hf_multilabel.evaluation.outcomes import as_label_sets, as_probabilities
+from hf_multilabel.evaluation.outcomes import Outcome, as_label_sets, as_probabilities
 from hf_multilabel.evaluation.ranks import row_chunks
 
 BINS = 15
@@ -92,6 +92,16 @@ def classwise_ece(probs: Any, targets: Any, bins: int = BINS) -> float:
 def brier_score(probs: Any, targets: Any) -> float:
     """Mean over labels and rows of (p - y)^2."""
     return float(measure_reliability(probs, targets, 1).brier().mean())
+
+
+def calibration_error(outcome: Outcome) -> float | None:
+    """`classwise_ece` of an outcome; None where only some scores are known."""
+    return classwise_ece(outcome.probs, outcome.targets) if outcome.complete else None
+
+
+def squared_error(outcome: Outcome) -> float | None:
+    """`brier_score` of an outcome; None where only some scores are known."""
+    return brier_score(outcome.probs, outcome.targets) if outcome.complete else None
 
 
 def reliability_report(

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.evaluation.ranking import count_true_as_high
 
-# The metrics of this file: left out where only some scores are known.
-ALL_SCORES = ("macro_auc", "macro_auc_skipped", "micro_auc", "macro_ap", "macro_ap_present", "micro_ap")
+# Left out where only some scores are known: the metrics of this file, and those of `calibration`.
+CURVES = ("macro_auc", "macro_auc_skipped", "micro_auc", "macro_ap", "macro_ap_present", "micro_ap")
+ALL_SCORES = (*CURVES, "classwise_ece", "brier_score")
 
 
 def label_auc(outcome: Outcome) -> NDArray[np.float64]:

@@ -39,6 +39,7 @@ from hf_multilabel.evaluation.averages import (
     weighted,
 )
 from hf_multilabel.evaluation.budget import macro_f1_at_k, macro_precision_at_k, macro_recall_at_k
+from hf_multilabel.evaluation.calibration import calibration_error, squared_error
 from hf_multilabel.evaluation.curves import (
     label_ap,
     label_auc,
@@ -292,6 +293,8 @@ METRICS: dict[str, Callable[..., float | int | None]] = {
     "macro_ap": macro_ap,
     "macro_ap_present": macro_ap_present,
     "micro_ap": micro_ap,
+    "classwise_ece": calibration_error,
+    "brier_score": squared_error,
     "lrap": RowMetric(lrap),
     "coverage_error": RowMetric(coverage_error),
     "ranking_loss": RowMetric(ranking_loss),

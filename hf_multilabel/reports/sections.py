@@ -95,7 +95,7 @@ def pretty(metric: str) -> str:
         ('micro F1', 'nDCG@5')
     """
     words = metric.replace("_at_", "@").split("_")
-    upper = {"f1": "F1", "auc": "AUC", "lrap": "LRAP", "ap": "AP", "psp@": "PSP@"}
+    upper = {"f1": "F1", "auc": "AUC", "lrap": "LRAP", "ap": "AP", "ece": "ECE", "psp@": "PSP@"}
     return " ".join(upper.get(word, word.replace("ndcg", "nDCG").replace("psp", "PSP")) for word in words)
 
 

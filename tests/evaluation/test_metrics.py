@@ -170,6 +170,14 @@ def macro_auc(p, y, t):
     return np.mean([sk.roc_auc_score(t[:, label], p[:, label]) for label in two_class]) if two_class else None
 
 
+def binned_error(probs: np.ndarray, truth: np.ndarray) -> float:
+    """Rows of a bin of width 1/15 weigh |mean probability - share of positives|."""
+    bins: dict[int, list[tuple[float, bool]]] = {}
+    for prob, held in zip(probs.tolist(), truth.tolist(), strict=True):
+        bins.setdefault(min(int(prob * 15), 14), []).append((prob, held))
+    return sum(abs(sum(prob - held for prob, held in rows)) for rows in bins.values()) / len(probs)
+
+
 ORACLES: dict[str, Callable] = {
     "micro_f1": f_score("micro"),
     "macro_f1": f_score("macro"),
@@ -200,6 +208,10 @@ ORACLES: dict[str, Callable] = {
     "macro_ap": lambda p, y, t: np.mean([value or 0 for value in average_precision(p, y, t)]),
     "macro_ap_present": lambda p, y, t: present(average_precision(p, y, t)),
     "micro_ap": lambda p, y, t: sk.average_precision_score(t.ravel(), p.ravel()) if t.any() else None,
+    "classwise_ece": lambda p, y, t: np.mean([binned_error(*column) for column in zip(p.T, t.T, strict=True)]),
+    "brier_score": lambda p, y, t: np.mean(
+        [sk.brier_score_loss(*column) for column in zip(t.T, p.T.astype(float), strict=True)]
+    ),
     "coverage_error": lambda p, y, t: sk.coverage_error(t, p),
     "ranking_loss": lambda p, y, t: sk.label_ranking_loss(t, p),
     "one_error": lambda p, y, t: np.mean([1 - in_places(*row)[0] for row in zip(p, t, strict=True)]),
@@ -277,7 +289,10 @@ def test_stored_zeros_and_repeats_are_no_labels() -> None:
 def test_small_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [evaluate_predictions(*case) for case in CASES.values()]
     monkeypatch.setattr("hf_multilabel.evaluation.ranks.CHUNK", 10)
-    assert [evaluate_predictions(*case) for case in CASES.values()] == expected
+    for found, whole in zip([evaluate_predictions(*case) for case in CASES.values()], expected, strict=True):
+        for name in ("classwise_ece", "brier_score"):  # sums of fractions: their order shows in the last digit
+            assert found.pop(name) == pytest.approx(whole.pop(name), abs=1e-14)
+        assert found == whole
 
 
 def test_k_beyond_the_labels_means_all_labels() -> None:

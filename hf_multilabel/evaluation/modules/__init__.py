@@ -17,6 +17,7 @@ from hf_multilabel.evaluation.modules.at_k import MultiLabelAtK
 from hf_multilabel.evaluation.modules.auc import MultiLabelAUC
 from hf_multilabel.evaluation.modules.average_precision import MultiLabelAveragePrecision
 from hf_multilabel.evaluation.modules.base import MultiLabelMetric
+from hf_multilabel.evaluation.modules.calibration import MultiLabelCalibration
 from hf_multilabel.evaluation.modules.f1 import MultiLabelF1
 from hf_multilabel.evaluation.modules.frequency import MultiLabelFrequencyF1
 from hf_multilabel.evaluation.modules.jaccard import MultiLabelJaccard
@@ -33,6 +34,7 @@ __all__ = [
     "MultiLabelAccuracy",
     "MultiLabelAtK",
     "MultiLabelAveragePrecision",
+    "MultiLabelCalibration",
     "MultiLabelF1",
     "MultiLabelFrequencyF1",
     "MultiLabelJaccard",
