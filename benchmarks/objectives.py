@@ -8,8 +8,8 @@
 
 Every rule is fitted on the validation rows in four ways: on all of them (tuned), as the mean of the cuts of five folds
 (crossed), and with each label's own cut drawn toward the global one, n / (n + c) of the way for n positives, at c = 1
-and c = 10 (shrunk). Under `balanced`, tuned is c = 0, and its default is c = 10 beside a loss that weighs positives,
-else 1. Test rows are scored for the table and choose nothing.
+and c = 10 (shrunk). Under `balanced`, tuned is c = 0, and c = 1 is the default. Test rows are scored for the table and
+choose nothing.
 
 Published test splits are not always like the validation split (arxiv_topics: the scores at a fixed 0.5 differ by more
 than chance), and one split of some thousand rows tells rules apart to a point at best. --draws puts the validation and
@@ -41,7 +41,7 @@ from scipy import sparse
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.decisions.evidence import fit_with_evidence
 from hf_multilabel.decisions.f_cuts import macro_f1, micro_f1, micro_f1_per_label
-from hf_multilabel.decisions.rare_labels import SHRINKAGE, SHRINKAGE_WEIGHTED, draw_cuts
+from hf_multilabel.decisions.rare_labels import SHRINKAGE, draw_cuts
 from hf_multilabel.decisions.thresholds import fit_cuts
 from hf_multilabel.evaluation.metrics import evaluate_outcome
 from hf_multilabel.evaluation.outcomes import Outcome
@@ -68,7 +68,7 @@ RULES: dict[str, dict[str, Any]] = {
     "balanced, auto": {"objective": "balanced", "shrinkage": "auto"},
 }
 OWN_CUTS = {"macro_f1": macro_f1, "micro_f1_per_label": micro_f1_per_label}
-SHRUNK = (SHRINKAGE, SHRINKAGE_WEIGHTED)
+SHRUNK = (SHRINKAGE, 10)
 BOOTSTRAPS = ("bootstrap", "bootstrap, as many")
 WAYS = ("tuned", "crossed", *(f"shrunk, c={c:g}" for c in SHRUNK))
 Cell = dict[str, Any]
@@ -83,22 +83,20 @@ class Run:
         probs: Validation rows, then test rows, (N, L).
         truth: Their label sets, CSR (N, L).
         fitted: How many of them are validation rows.
-        shrinkage: Of `balanced` by default, beside this run's loss.
     """
 
     dataset: str
     probs: NDArray
     truth: sparse.csr_array
     fitted: int
-    shrinkage: float
 
     @classmethod
-    def of(cls, dataset: str, found: Mapping[str, NDArray], shrinkage: float) -> Run:
+    def of(cls, dataset: str, found: Mapping[str, NDArray]) -> Run:
         """From arrays by split, as quality.py keeps them."""
         splits = ("validation", "test")
         probs = np.clip(np.concatenate([found[split] for split in splits]), LEAST, 1 - LEAST)
         truth = sparse.csr_array(np.concatenate([found[f"{split}_targets"] for split in splits]))
-        return cls(dataset, probs, truth, len(found["validation"]), shrinkage)
+        return cls(dataset, probs, truth, len(found["validation"]))
 
     def divide(self, draw: int | None) -> Rows:
         """Rows to fit on and rows to judge on: None, the published splits, or a draw from both together."""
@@ -178,23 +176,15 @@ def measure_run(run: Run, rules: Sequence[str], draws: int) -> Iterator[Cell]:
         for rule in rules:
             spread = bootstrap(rows, rule) if not draw else None
             for found in measure(rows, rule):
-                yield found | {"shrinkage": run.shrinkage, "draw": draw, "bootstrap": spread, "size": rows.size}
-
-
-def middle(scores: Mapping[str, float]) -> float:
-    """(micro-F1 + macro-F1) / 2."""
-    return (scores["micro_f1"] + scores["macro_f1"]) / 2
+                yield found | {"draw": draw, "bootstrap": spread, "size": rows.size}
 
 
 def by_way(cells: Sequence[Cell]) -> dict[tuple[str, str], NDArray]:
     """(rule, way) -> micro-F1, macro-F1 and their mean of every run and draw, in per cent: (R, 3)."""
     found: dict[tuple[str, str], list[list[float]]] = {}
     for each in cells:
-        ways = [(each["rule"], each["way"])]
-        if ways[0] == ("balanced", f"shrunk, c={each['shrinkage']:g}"):
-            ways.append(("balanced", "default"))
-        for way in ways:
-            found.setdefault(way, []).append([*(each["scores"][name] for name in METRICS), middle(each["scores"])])
+        scores = [each["scores"][name] for name in METRICS]
+        found.setdefault((each["rule"], each["way"]), []).append([*scores, float(np.mean(scores))])
     return {way: 100 * np.array(scores) for way, scores in found.items()}
 
 
@@ -279,7 +269,7 @@ def score_run(folder: Path) -> Run:
         logits = finished.scorer(data.splits[split], targets, len(data.labels), 32, split)()
         found[split] = torch.as_tensor(logits).sigmoid().numpy()
         found[f"{split}_targets"] = targets.toarray()
-    return Run.of(folder.name, found, SHRINKAGE_WEIGHTED if recipe.loss.pos_weight else SHRINKAGE)
+    return Run.of(folder.name, found)
 
 
 def main() -> None:
@@ -296,8 +286,7 @@ def main() -> None:
         parser.error("expected files of scores, --run or --cells. Run benchmarks/quality.py --scores first.")
     runs: dict[str, list[Run]] = {}
     for file in options.scores:
-        # quality.py's models weigh positives
-        run = Run.of(file.stem.rsplit("-", 1)[0], np.load(file), SHRINKAGE_WEIGHTED)
+        run = Run.of(file.stem.rsplit("-", 1)[0], np.load(file))
         runs.setdefault(run.dataset, []).append(run)
     for folder in options.run:
         runs[folder.name] = [score_run(folder)]

@@ -26,7 +26,6 @@ from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.data.splitting import kfold
 from hf_multilabel.decisions.cross_validation import Rows, pool_scores
 from hf_multilabel.decisions.evidence import fit_with_evidence
-from hf_multilabel.decisions.rare_labels import SHRINKAGE_WEIGHTED
 from hf_multilabel.decisions.row_sketch import sketch_rows
 from hf_multilabel.decisions.thresholds import hash_rows
 from hf_multilabel.evaluation.keeping import KEEP_SCORES, RankedScores, is_kept_in_part
@@ -144,8 +143,6 @@ def fit_held_out(recipe: Recipe, held: HeldOut, labels: list[str]) -> dict[str, 
         ValueError: If the decision can't be fitted on these scores.
     """
     settings = recipe.decision.model_dump(exclude={"cross_validation"})
-    if recipe.decision.objective == "balanced" and recipe.decision.shrinkage is None and recipe.loss.pos_weight:
-        settings["shrinkage"] = SHRINKAGE_WEIGHTED
     asked = recipe.decision.cross_validation
     rows, many = held.targets.shape[0], held.scores.shape[0] * held.scores.shape[1] > MANY
     average = asked is not None and asked.combined == "averaged" and (held.folds or asked.mode == "thresholds")

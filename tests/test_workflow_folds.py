@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from hf_multilabel.decisions.evidence import fit_with_evidence
 from hf_multilabel.errors import InputError
-from hf_multilabel.folds import HeldOut, draw_folds, fit_held_out, group_texts
+from hf_multilabel.folds import draw_folds, group_texts
 from hf_multilabel.measurement import evaluate
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.workflow import train
@@ -70,19 +69,6 @@ def test_training_anew_for_each_fold(tiny_backbone_folder: Path, tmp_path: Path,
     card = (tmp_path / "run" / "README.md").read_text()
     assert "144 rows held out by cross-validation" in " ".join(card.split())
     assert set(metrics) >= {"validation", "test"}
-
-
-@pytest.mark.parametrize(("loss", "shrinkage"), [("weighted_bce", 10.0), ("bce", 1.0)])
-def test_a_loss_that_weighs_positives_keeps_cuts_nearer_the_common_one(loss: str, shrinkage: float) -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(60, 3)).astype(np.float32)
-    targets = csr_matrix(rng.random((60, 3)) < 1 / (1 + np.exp(-logits)))
-    plain = ["loss.pos_weight=null"] if loss == "bce" else []
-    recipe = load_recipe("quickstart", ["decision.shrinkage=null", f"loss.name={loss}", *plain])
-    names = ["a", "b", "c"]
-    decision = fit_held_out(recipe, HeldOut(logits, targets, np.arange(60), None, {}), names)
-    expected = fit_with_evidence(logits, targets, names, [], shrinkage=shrinkage)
-    assert decision["thresholds"] == expected["thresholds"]
 
 
 def test_rows_with_the_same_text_share_a_fold() -> None:

@@ -79,7 +79,7 @@ class DecisionSection(Section):
     shrinkage: number(ge=0) | one_of(("auto",)) | None = Field(
         None,
         description="Of balanced: with n validation positives, a label's own cut counts n / (n + shrinkage), "
-        "the common one the rest; auto: chosen on these rows by cross-fitting; null: 10 beside pos_weight, else 1.",
+        "the common one the rest; auto: chosen on these rows by cross-fitting; null: 1.",
     )
     beta: number(gt=0) | None = Field(
         None, description="Of the F-measures: how much more recall counts than precision; null: 1."
