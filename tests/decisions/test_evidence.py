@@ -37,7 +37,7 @@ def test_folds_too_small_for_the_guarantee_say_nothing_of_it(rows: int, told: bo
     said = "10 of 10 decisions fitted on a part of the rows keep no promise, unlike this one"
     assert said in decision["expected_missing"]
     card = " ".join(tell_decision(decision, len(NAMES)))
-    assert f"Expected on other rows like these: not known; {said}" in card
+    assert f"Expected on as many other rows like these: not known; {said}" in card
 
 
 def test_decisions_that_promise_nothing_are_judged_by_others_that_promise_nothing() -> None:
