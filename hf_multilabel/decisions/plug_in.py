@@ -23,6 +23,7 @@ WIDTH = 1 / 8  # of a bin: far below what a calibration knows
 # Share of the positives whose scores are too low to be looked at, of all and of a label; docs/decisions.md
 LOWEST, LOWEST_OF_LABEL = 0.05, 0.1
 ROUNDS = 30  # two to five are enough
+STEP = 1 / 4  # of log frequency: labels within it count as equally frequent, where their common calibration is fitted
 BLOCK = 1 << 20  # bins of labels at a time: 100 MB
 DENSE = 1 << 24  # bins of all labels counted at once; beyond, only those that hold a score
 
@@ -112,7 +113,8 @@ class Grid:
         size, start, bound = self.axis.bins, [1.0, 1.0, 0.0], [FLOOR, FLOOR, -np.inf]
         positives = self.low + np.bincount(self.hits // size, minlength=len(self.labels))
         level = np.log(positives) - np.average(np.log(positives), weights=positives)
-        levels, group = np.unique(level, return_inverse=True)
+        _, group = np.unique(np.round(level / STEP), return_inverse=True)
+        levels = np.bincount(group, weights=positives * level) / np.bincount(group, weights=positives)
         count = np.bincount(group)[:, None] * self.extra + _sum_bins(group, self.keys, self.counts, size)
         found = _sum_bins(group, self.hits, None, size)
         common = fit_levels(
