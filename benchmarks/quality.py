@@ -1,6 +1,6 @@
 """Is a model trained by this package better than what a user would pick instead? Test scores on four datasets.
 
-    python benchmarks/quality.py                                      # everything; about an hour on two cores
+    python benchmarks/quality.py                                      # everything; many hours on two cores
     python benchmarks/quality.py --only jigsaw --method tfidf         # one cell
     python benchmarks/quality.py --rows 200 --validation-rows 200 --test-rows 200 --epochs 1 --output try.jsonl
     python benchmarks/quality.py --table                              # Markdown tables of what is there
