@@ -132,7 +132,7 @@ class ScoredPair:
         recipe: Of the first model.
         data: As the first model reads them.
         models: Both.
-        outcomes: Of both, each with its own decision.
+        outcomes: Of both, each with its own decision, and the training counts of the first.
     """
 
     recipe: Recipe
@@ -180,9 +180,11 @@ def score_pair(
             raise InputError(Finding("C111", f"{recipe.data.source}:{split}", found, fix))
     note(f"comparing on {len(data.splits[split]):,} rows of {split}")
     keep = recipe.evaluation.keep_scores
+    # a weight of both: what is rare must not depend on whose outcome it is
+    counts = training_counts(first, recipe, data)
     outcomes = (
-        first.outcome(data.splits[split], data.label_matrix(split), keep, batch_size, first.name),
-        outcome_in_order(second, read, split, keep, batch_size),
+        first.outcome(data.splits[split], data.label_matrix(split), keep, batch_size, first.name, counts),
+        outcome_in_order(second, read, split, keep, batch_size, counts),
     )
     return ScoredPair(recipe, data, (first, second), outcomes)
 
@@ -205,18 +207,23 @@ def check_same_labels(first: FinishedModel, second: FinishedModel) -> None:
 
 
 def outcome_in_order(
-    finished: FinishedModel, data: MultiLabelData, split: str, keep: int | None, batch_size: int
+    finished: FinishedModel,
+    data: MultiLabelData,
+    split: str,
+    keep: int | None,
+    batch_size: int,
+    counts: TrainingCounts = (None, None),
 ) -> Outcome:
-    """The outcome of a model with its columns in the label order of the data, whatever its own is."""
+    """The outcome of a model with its columns in the label order of the data, whatever its own is; so are `counts`."""
     targets, rows = data.label_matrix(split), data.splits[split]
     ids = {name: number for number, name in enumerate(data.labels.names)}
     order = np.array([ids[name] for name in finished.labels.names])  # its column -> that of the data
     if (order == np.arange(len(order))).all():
-        return finished.outcome(rows, targets, keep, batch_size, finished.name)
+        return finished.outcome(rows, targets, keep, batch_size, finished.name, counts)
     # scores kept in part would have to be sorted anew: all of them are kept
     found = finished.outcome(rows, targets[:, order], len(order), batch_size, finished.name)
     back = np.argsort(order)
-    return Outcome(found.probs[:, back], found.predictions[:, back], targets)
+    return Outcome(found.probs[:, back], found.predictions[:, back], targets, *counts)
 
 
 def load_rows(

@@ -469,6 +469,7 @@ def test_evaluate_compares_two_models(finished: Path, tmp_path: Path, capsys: py
     assert (found["rows"], len(found["labels"])) == (16, 8)
     assert found["metrics"]["micro_f1"]["difference"] == 0
     assert found["metrics"]["micro_f1"]["p_value"] == 1
+    assert "psp_at_1" in found["metrics"]
 
 
 def test_a_comparison_on_rows_that_a_decision_was_fitted_on_is_refused(

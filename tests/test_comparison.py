@@ -15,6 +15,7 @@ from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.data.labels import LabelSpace
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.errors import InputError
+from hf_multilabel.evaluation.metrics import evaluate_outcome
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.measurement import check_same_labels, outcome_in_order
 
@@ -42,14 +43,16 @@ def test_labels_in_another_order_change_nothing(
     labels = [np.flatnonzero(row).tolist() for row in tiny_targets]
     rows = Dataset.from_dict({"id": list(map(str, range(12))), "text": tiny_texts, "labels": labels})
     data = MultiLabelData({"test": rows}, LabelSpace.from_names(tiny_label_names, where="here"), {})
+    counts = ([9, 7, 1, 4, 2], 20)
     same = small_model(tiny_backbone, tiny_label_names, [0, 1, 2, 3, 4], cuts).outcome(
-        rows, csr_matrix(tiny_targets), None, 4, "test"
+        rows, csr_matrix(tiny_targets), None, 4, "test", counts
     )
     other = small_model(tiny_backbone, tiny_label_names, [3, 1, 4, 0, 2], cuts)
-    found = outcome_in_order(other, data, "test", keep, 4)
+    found = outcome_in_order(other, data, "test", keep, 4, counts)
     assert found.probs == pytest.approx(same.probs, abs=1e-6)
     assert (found.predictions != same.predictions).nnz == 0
     assert (found.targets != same.targets).nnz == 0
+    assert evaluate_outcome(found, metrics=["psp_at_k"]) == evaluate_outcome(same, metrics=["psp_at_k"])
     assert same.predictions.nnz not in (0, 60)
 
 
