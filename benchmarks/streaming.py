@@ -31,7 +31,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.evaluation.keeping import KEEP_SCORES
 from hf_multilabel.evaluation.streaming import StreamingMetrics
-from hf_multilabel.inference import measure
+from hf_multilabel.judging import measure
 from hf_multilabel.remote_code.decision_multilabel import default_decision
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments
 from hf_multilabel.training.scoring import keep_scores, score_dataset

@@ -12,7 +12,8 @@ from scipy.sparse import csr_matrix, vstack
 
 from hf_multilabel.console import note
 from hf_multilabel.errors import Finding, InputError
-from hf_multilabel.inference import FinishedModel, decide_by_length
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.label_sets import decide_by_length
 from hf_multilabel.measurement import load_rows, reading_of
 from hf_multilabel.progress import Bar
 from hf_multilabel.publishing.new_folder import check_new_folder, new_folder

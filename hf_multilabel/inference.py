@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,187 +22,21 @@ from hf_multilabel.console import note
 from hf_multilabel.data.batching import CHARACTERS_A_TOKEN, MultiLabelCollator, beginning, tokenize
 from hf_multilabel.data.labels import LabelSpace
 from hf_multilabel.data.loading import MultiLabelData
-from hf_multilabel.data.texts import checked_row
-from hf_multilabel.decisions.top_decision import decide_top
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
-from hf_multilabel.evaluation.intervals import confidence_intervals
 from hf_multilabel.evaluation.keeping import RankedScores
-from hf_multilabel.evaluation.metrics import evaluate_outcome
 from hf_multilabel.evaluation.outcomes import Outcome
-from hf_multilabel.evaluation.top_outcome import TopOutcome
+from hf_multilabel.judging import COUNTS, TrainingCounts, judge, measure
+from hf_multilabel.label_sets import READ_AHEAD, decide_by_length, label_sets
 from hf_multilabel.publishing.reach import is_cached_only
-from hf_multilabel.remote_code.decision_multilabel import decide_probabilities, default_decision, probabilities
+from hf_multilabel.remote_code.decision_multilabel import decide_probabilities, probabilities
 from hf_multilabel.remote_code.modeling_multilabel import MultiLabelForSequenceClassification
 from hf_multilabel.request import check_model
 from hf_multilabel.training.scoring import score_split
-
-# Texts read ahead and sorted by length: enough to pad little, few enough to stream.
-READ_AHEAD = 1024
-# How many training rows each label has: what metrics that weigh or split labels by frequency need.
-COUNTS = "label_counts.json"
-TrainingCounts = tuple[Sequence[int], int] | tuple[None, None]
-
-
-def describe_counts(data: MultiLabelData) -> str:
-    """The content of `COUNTS`: training rows, and those of each label, after the remedies against imbalance."""
-    counts = dict(zip(data.labels.names, data.labels.counts, strict=True))
-    return json.dumps({"rows": int(np.max(data.known_rows())), "labels": counts}, indent=1) + "\n"
-
-
-def judge(
-    scores: np.ndarray | RankedScores,
-    targets: csr_matrix,
-    decision: Mapping[str, Any],
-    label_counts: Sequence[int] | None = None,
-    rows: int | None = None,
-) -> Outcome:
-    """What a decision makes of the scores of a split, beside the truth.
-
-    Args:
-        scores: Logits, (N, L), or what was kept of the probabilities that the decision's calibration gives.
-        targets: True where the label holds, (N, L).
-        decision: As stored in config.json.
-        label_counts: Training rows of each label, (L,).
-        rows: Training rows, beside `label_counts`.
-    """
-    rule = dict(decision)
-    if not isinstance(scores, RankedScores):
-        probs = probabilities(torch.from_numpy(scores), rule)
-        return Outcome(probs.numpy(), decide_probabilities(probs, rule).numpy(), targets, label_counts, rows)
-    predicted, unsettled = decide_top(scores.top, rule)
-    return TopOutcome(scores, predicted, targets, label_counts, rows, unsettled=len(unsettled))
-
-
-def measure(
-    scores: np.ndarray | RankedScores,
-    targets: csr_matrix,
-    decision: Mapping[str, Any],
-    k: Iterable[int] = (1, 3, 5),
-    label_counts: Sequence[int] | None = None,
-    rows: int | None = None,
-    intervals: bool = False,
-    calibrated: RankedScores | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Metrics at a fixed cut of 0.5 and at a decision, side by side.
-
-    Args:
-        scores: Logits, shape (N, L), or what was kept of the uncalibrated probabilities: then metrics that need all
-            scores of a label are left out.
-        targets: True where the label holds, shape (N, L).
-        decision: As stored in config.json.
-        k: Cut-offs of the ranking metrics.
-        label_counts: Training rows of each label, shape (L,); None leaves out the metrics that need them.
-        rows: Training rows, beside `label_counts`.
-        intervals: Also give 95% confidence intervals at the decision.
-        calibrated: What was kept of the calibrated probabilities, where the decision calibrates and `scores` are kept.
-
-    Returns:
-        `fixed` and `tuned`, each from metric name to value; `tuned` has `intervals`, from metric name to [low, high].
-
-    Raises:
-        ValueError: If `calibrated` is missing.
-    """
-    if isinstance(scores, RankedScores) and decision["calibration"] is not None and calibrated is None:
-        raise ValueError("calibrated: expected what was kept of the calibrated scores, found None. Score again.")
-    found: dict[str, dict[str, Any]] = {}
-    for name, rule in (("fixed", default_decision()), ("tuned", dict(decision))):
-        used = scores if name == "fixed" or calibrated is None else calibrated
-        outcome = judge(used, targets, rule, label_counts, rows)
-        found[name] = evaluate_outcome(outcome, tuple(k))
-        if isinstance(outcome, TopOutcome):
-            found[name]["rows_unsettled"] = outcome.unsettled
-            if outcome.unsettled:
-                note(
-                    f"warning: {outcome.unsettled:,} of {outcome.rows:,} texts may get other labels than the scores "
-                    f"kept of them show ({name}). Raise evaluation.keep_scores."
-                )
-        if intervals and name == "tuned":
-            bounds = confidence_intervals(outcome, k=tuple(k))
-            found[name]["intervals"] = {metric: list(ends) for metric, ends in bounds.items()}
-    return found
 
 
 def one_line(error: Exception) -> str:
     """What an error says, without its line breaks."""
     return " ".join(str(error).split())
-
-
-# Texts to calibrated probabilities and label sets, (N, L) each.
-Decide = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
-# Texts to the number of tokens that are read of each.
-Lengths = Callable[[list[str]], Sequence[int]]
-
-
-def label_sets(
-    rows: Iterable[Mapping[str, str]], names: Sequence[str], decide: Decide, read_ahead: int = READ_AHEAD
-) -> Iterator[dict[str, Any]]:
-    """Label sets of a stream of texts, in its order.
-
-    Args:
-        rows: Each with `id` and `text`.
-        names: Label names by id.
-        decide: Of any number of texts.
-        read_ahead: Texts read before the first is answered.
-
-    Yields:
-        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability); of a text that is
-        empty or blank there is nothing to decide, whatever the decision says of empty sets, and both are empty.
-
-    Raises:
-        ValueError: If a row has no `id` or no `text`.
-    """
-    rows = map(checked_row, rows, itertools.count())
-    while block := list(itertools.islice(rows, read_ahead)):
-        texts = [row["text"] for row in block if row["text"].strip()]
-        decided = zip(*decide(texts), strict=True) if texts else iter(())
-        for row in block:
-            if not row["text"].strip():
-                yield {"id": row["id"], "labels": [], "scores": {}}
-                continue
-            probs, chosen = next(decided)
-            ids = np.flatnonzero(chosen)
-            ids = ids[np.argsort(-probs[ids], kind="stable")]
-            scores = {names[i]: round(float(probs[i]), 6) for i in ids}
-            yield {"id": row["id"], "labels": list(scores), "scores": scores}
-
-
-def decide_by_length(
-    texts: Sequence[str],
-    batch_size: int,
-    num_labels: int,
-    decide: Decide,
-    lengths: Lengths,
-    progress: Callable[[int], Any] | None = None,
-    most_tokens: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Decide texts in batches of about equal length, which pads little.
-
-    Args:
-        texts: N texts.
-        batch_size: Most texts of one forward pass.
-        num_labels: L.
-        decide: Of one batch.
-        lengths: Of some texts, in tokens: characters tell too little, batches by them are a fifth padding.
-        progress: Called after each batch with its number of texts.
-        most_tokens: Of one forward pass, padding included, unless one text alone has more; None sets no limit.
-
-    Returns:
-        As `decide`, in the order of the texts.
-
-    Cost: Each text is tokenized twice.
-    """
-    parts = [list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size)]
-    sizes = [size for part in parts for size in lengths(part)]
-    order = sorted(range(len(texts)), key=lambda i: -sizes[i])
-    probs = np.empty((len(texts), num_labels), dtype=np.float32)
-    decided = np.empty(probs.shape, dtype=np.bool_)
-    while order:
-        room = batch_size if most_tokens is None else max(1, min(batch_size, most_tokens // max(1, sizes[order[0]])))
-        chosen, order = order[:room], order[room:]
-        probs[chosen], decided[chosen] = decide([texts[i] for i in chosen])
-        if progress is not None:
-            progress(len(chosen))
-    return probs, decided
 
 
 @dataclass

@@ -17,7 +17,8 @@ from hf_multilabel.data.remedies import apply_remedies
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.comparison import compare_labels, compare_runs
 from hf_multilabel.evaluation.outcomes import Outcome
-from hf_multilabel.inference import COUNTS, FinishedModel, TrainingCounts
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.judging import COUNTS, TrainingCounts
 from hf_multilabel.overlap import (
     TOLERATED,
     fingerprints,

@@ -20,7 +20,8 @@ from hf_multilabel.console import note
 from hf_multilabel.data.loading import read_texts
 from hf_multilabel.decisions.overrides import override_decision
 from hf_multilabel.errors import Finding, InputError
-from hf_multilabel.inference import READ_AHEAD, FinishedModel, decide_by_length, label_sets
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.label_sets import READ_AHEAD, decide_by_length, label_sets
 from hf_multilabel.measurement import reading_of
 from hf_multilabel.progress import track
 from hf_multilabel.publishing.onnx_session import FULL, INT8, MOST_TOKENS, OnnxModel, is_export

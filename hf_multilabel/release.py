@@ -16,7 +16,8 @@ from hf_multilabel.console import note
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.describing import Judged, Provenance, describe_run, draw_figures, with_figures
 from hf_multilabel.evaluation.keeping import RankedScores
-from hf_multilabel.inference import COUNTS, FinishedModel, describe_counts, judge
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.judging import COUNTS, describe_counts, judge
 from hf_multilabel.publishing.bundle import publish_staged, stage_bundle
 from hf_multilabel.publishing.card import HEADLINE, CardFacts, number, pretty, render_card
 from hf_multilabel.publishing.hub import Target, push_bundle

@@ -20,7 +20,8 @@ from hf_multilabel.data.profile.lengths import count_tokens
 from hf_multilabel.errors import EnvironmentFault, Finding, MultiLabelError
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.outcomes import Outcome
-from hf_multilabel.inference import FinishedModel, judge, measure
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.judging import judge, measure
 from hf_multilabel.measurement import (
     check_split,
     describe_differences,

@@ -19,7 +19,8 @@ from hf_multilabel.deciding import check_fit, fit_the_decision
 from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
 from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe_finished
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
-from hf_multilabel.inference import FinishedModel, judge, measure
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.judging import judge, measure
 from hf_multilabel.measurement import check_split, load_rows, recipe_of, training_counts
 from hf_multilabel.overlap import check_apart, check_unseen, fingerprints
 from hf_multilabel.publishing.attempts import check_login

@@ -40,7 +40,7 @@ from hf_multilabel.folds import (
     hold_out_retrained,
     plan_folds,
 )
-from hf_multilabel.inference import measure
+from hf_multilabel.judging import measure
 from hf_multilabel.losses.registry import WeightedLoss, build_loss
 from hf_multilabel.losses.weights import weights_table
 from hf_multilabel.preparing import (

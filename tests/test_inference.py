@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import hf_multilabel
-from hf_multilabel.inference import FinishedModel, decide_by_length, label_sets
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.label_sets import decide_by_length, label_sets
 
 WORDS = [3, 1, 8, 2, 7, 1, 5]
 # more characters where there are fewer tokens: sorting by characters would be the wrong way round

@@ -12,7 +12,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
-from hf_multilabel.inference import FinishedModel, measure
+from hf_multilabel.inference import FinishedModel
+from hf_multilabel.judging import measure
 from hf_multilabel.measurement import evaluate, load_rows
 from hf_multilabel.prediction import predict_file
 from hf_multilabel.recipe import Recipe, load_recipe

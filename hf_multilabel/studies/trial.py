@@ -19,7 +19,7 @@ from hf_multilabel.deciding import check_fit, fit_the_decision, score_splits
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.folds import FoldPlan
-from hf_multilabel.inference import measure
+from hf_multilabel.judging import measure
 from hf_multilabel.preparing import Tokenized, new_model, prepare_backbone, remedy, tokenize_splits
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.loading import blame

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from hf_multilabel.evaluation.metrics import METRICS, metric_calls
-from hf_multilabel.inference import judge
+from hf_multilabel.judging import judge
 from hf_multilabel.remote_code.decision_multilabel import default_decision
 from hf_multilabel.training.scoring import score_dataset
 

@@ -15,7 +15,7 @@ from datasets import Dataset
 from scipy.sparse import csr_array
 
 from hf_multilabel.backbones import build_model, load_backbone
-from hf_multilabel.inference import measure
+from hf_multilabel.judging import measure
 from hf_multilabel.remote_code.decision_multilabel import default_decision
 from hf_multilabel.training import trainer as trainers
 from hf_multilabel.training.arguments import MultiLabelTrainingArguments

@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 from hf_multilabel.evaluation import keeping
 from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.keeping import RankedScores, is_kept_in_part
-from hf_multilabel.inference import measure
+from hf_multilabel.judging import measure
 from hf_multilabel.remote_code.decision_multilabel import default_decision
 from hf_multilabel.training import scoring
 from hf_multilabel.training import trainer as trainers
