@@ -9,31 +9,53 @@ classification, section 3.
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
 
-from hf_multilabel.evaluation.averages import Quotient, f_beta, macro, precision, recall
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from hf_multilabel.evaluation.averages import Quotient, macro
 from hf_multilabel.evaluation.outcomes import Counts, Outcome
 from hf_multilabel.evaluation.ranking import shared_places
 
 
-def macro_precision_at_k(outcome: Outcome, k: int) -> float | None:
-    """Mean over labels of the share of right ones among the rows that have the label in their top k."""
-    return _macro_at_k(precision, outcome, k)
+@dataclass(frozen=True)
+class SlotMetric:
+    """Mean over all labels of a quotient of their counts, where being among a row's k highest is being predicted.
+
+    Args:
+        quotient: `precision`, `recall` or `f_beta`.
+    """
+
+    quotient: Quotient
+
+    def values(self, outcome: Outcome, counts: Counts, *parameters: float) -> NDArray[np.float64]:
+        """The metric of each set of counts at this k, (..., L) -> (...)."""
+        return macro(self.quotient, counts)
+
+    def __call__(self, outcome: Outcome, k: int) -> float | None:
+        """The metric's value, None if too few scores are known for this k."""
+        k = min(k, outcome.labels)
+        found = np.bincount(outcome.targets.indices, weights=_shares(outcome, k), minlength=outcome.labels)
+        given = outcome.given_slots(k)
+        return None if given is None else float(macro(self.quotient, Counts(found, given, outcome.by_label.positive)))
 
 
-def macro_recall_at_k(outcome: Outcome, k: int) -> float | None:
-    """Mean over labels of the share of the label's rows that have it in their top k."""
-    return _macro_at_k(recall, outcome, k)
+def slot_sets(outcome: Outcome, k: int) -> tuple[sparse.csr_array, sparse.csr_array] | None:
+    """What share of a slot each row gives to the labels that hold, and to all of them, CSR (N, L); None if not known.
+
+    Args:
+        outcome: Scores and truths.
+        k: Slots of a row, at most L.
+    """
+    given = outcome.row_slots(k)
+    if given is None:
+        return None
+    targets = outcome.targets
+    return sparse.csr_array((_shares(outcome, k), targets.indices, targets.indptr), shape=targets.shape), given
 
 
-def macro_f1_at_k(outcome: Outcome, k: int) -> float | None:
-    """Mean over labels of the F1 of being in a row's top k."""
-    return _macro_at_k(f_beta, outcome, k)
-
-
-def _macro_at_k(quotient: Quotient, outcome: Outcome, k: int) -> float | None:
-    k = min(k, outcome.labels)
-    shares = shared_places(outcome.row_ranks, np.ones(k))
-    found = np.bincount(outcome.targets.indices, weights=shares, minlength=outcome.labels)
-    given = outcome.given_slots(k)
-    return None if given is None else float(macro(quotient, Counts(found, given, outcome.by_label.positive)))
+def _shares(outcome: Outcome, k: int) -> NDArray[np.float64]:
+    """The share of a slot that each true pair gets, in CSR order of the targets, (P,)."""
+    return shared_places(outcome.row_ranks, np.ones(k))

@@ -57,22 +57,23 @@ def compare_runs(
     Args:
         first: The run to compare with.
         second: The run that may be better.
-        metrics: Keys of `METRICS` that are a `LabelMetric` or a `RowMetric`; None means all that are.
+        metrics: Keys of `METRICS`, as `Resampler` takes them; None means all of those.
         k: Depths of the `_at_k` metrics.
         level: Confidence of the intervals.
         resamples: Resamples B; no p-value is below 1 / (B + 1).
         method: Where the p-value comes from: `bootstrap` (how often the resampled difference, moved to mean 0, is as
             large) or `randomisation` (how often it is as large when each row's decisions change sides by a coin).
-            Metrics of scores change sides with them.
+            Metrics of scores change sides with them; AUC and average precision, which rank rows against each other,
+            can't: swaps would mix the scores of two models.
         seed: Of the draws.
 
     Returns:
-        Name -> `Difference`. A metric without a value in either run is left out.
+        Name -> `Difference`. A metric without a value in either run, or in any resample, is left out.
 
     Raises:
         ValueError: If the truths differ, a metric can't be resampled, or an argument leaves its range.
 
-    Cost: O(B (N + L + P)) for P predicted or true pairs of both runs.
+    Cost: as `confidence_intervals`, for both runs.
 
     Reference: Yeh 2000, More accurate tests for the statistical significance of result differences; Berg-Kirkpatrick
     et al. 2012, An Empirical Investigation of Statistical Significance in NLP.
@@ -82,7 +83,7 @@ def compare_runs(
     if method not in ("bootstrap", "randomisation"):
         raise ValueError(f"method: expected bootstrap or randomisation, found {method!r}. Choose one of them.")
     metrics = None if metrics is None else list(metrics)
-    runs = [Resampler(outcome, metrics, k) for outcome in (first, second)]
+    runs = [Resampler(outcome, metrics, k, linear=method == "randomisation") for outcome in (first, second)]
     ours, theirs = (run.whole() for run in runs)
     drawn = resample(runs, draw_weights(first, resamples, seed))
     left_out = resample(runs, leave_out(first, GROUPS))
@@ -92,6 +93,8 @@ def compare_runs(
         difference = theirs[name] - ours[name]
         spread = drawn[1][name] - drawn[0][name]
         spread = spread[~np.isnan(spread)]
+        if not spread.size:
+            continue
         spread = widen(spread - spread.mean(), left_out[1][name] - left_out[0][name])
         low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2]) + difference
         null = swapped.get(name, spread)

@@ -5,6 +5,9 @@ They need all scores of a label: an outcome that knows only some gives them no v
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,12 +31,6 @@ def label_auc(outcome: Outcome) -> NDArray[np.float64]:
         return (summed - positive**2) / 2 / pairs
 
 
-def macro_auc(outcome: Outcome) -> float | None:
-    """Mean AUC over the labels that have both classes in these rows; None if there are none."""
-    found = label_auc(outcome)
-    return float(np.nanmean(found)) if not np.isnan(found).all() else None
-
-
 def macro_auc_skipped(outcome: Outcome) -> int | None:
     """Labels that `macro_auc` leaves out because they hold on no row or on every row."""
     if not outcome.complete:
@@ -41,16 +38,14 @@ def macro_auc_skipped(outcome: Outcome) -> int | None:
     return int(np.isin(outcome.by_label.positive, (0, outcome.rows)).sum())
 
 
-def micro_auc(outcome: Outcome) -> float | None:
-    """Area under the ROC curve of all (row, label) pairs pooled; None if they are of one class."""
-    if not outcome.complete:
-        return None
-    pairs, positive = outcome.rows * outcome.labels, len(outcome.row_ranks.score)
-    if positive in (0, pairs):
-        return None
+def pooled_auc(outcome: Outcome) -> NDArray[np.float64]:
+    """Area under the ROC curve of all (row, label) pairs pooled: (1,), NaN if they are of one class."""
+    pairs, positive = outcome.rows * outcome.labels, outcome.targets.nnz
+    if not outcome.complete or positive in (0, pairs):
+        return np.full(1, np.nan)
     ranks = outcome.pooled_ranks
     beaten = int(((2 * pairs - ranks.at_least - ranks.above) * ranks.positives).sum())
-    return (beaten - positive**2) / 2 / (positive * (pairs - positive))
+    return np.array([(beaten - positive**2) / 2 / (positive * (pairs - positive))])
 
 
 def label_ap(outcome: Outcome) -> NDArray[np.float64]:
@@ -66,23 +61,54 @@ def label_ap(outcome: Outcome) -> NDArray[np.float64]:
         return np.bincount(ranks.row, weights=reached, minlength=outcome.labels) / positive
 
 
-def macro_ap(outcome: Outcome) -> float | None:
-    """Mean of the labels' average precision over all L labels; one without a positive counts 0 (scikit-learn's)."""
-    return float(np.nan_to_num(label_ap(outcome)).mean()) if outcome.complete else None
-
-
-def macro_ap_present(outcome: Outcome) -> float | None:
-    """Mean of the labels' average precision over the labels with a positive in these rows; None if there are none."""
-    found = label_ap(outcome)
-    return float(np.nanmean(found)) if not np.isnan(found).all() else None
-
-
-def micro_ap(outcome: Outcome) -> float | None:
-    """Average precision of all (row, label) pairs pooled; None if none of them is true."""
-    if not outcome.complete:
-        return None
-    ranks, positive = outcome.pooled_ranks, len(outcome.row_ranks.score)
-    if not positive:
-        return None
+def pooled_ap(outcome: Outcome) -> NDArray[np.float64]:
+    """Average precision of all (row, label) pairs pooled: (1,), NaN if none of them is true."""
+    if not outcome.complete or not outcome.targets.nnz:
+        return np.full(1, np.nan)
+    ranks = outcome.pooled_ranks
     as_high = np.cumsum(ranks.positives[::-1])[::-1]  # the scores ascend
-    return float((ranks.positives * as_high / ranks.at_least).sum() / positive)
+    return np.array([(ranks.positives * as_high / ranks.at_least).sum() / outcome.targets.nnz])
+
+
+def mean_known(areas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the curves that have an area, NaN if there are none: (..., G) -> (...)."""
+    with np.errstate(invalid="ignore"):  # none: 0 / 0
+        return np.divide(np.nansum(areas, axis=-1), (~np.isnan(areas)).sum(-1))
+
+
+def mean_all(areas: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over all G curves; one without an area counts 0: (..., G) -> (...)."""
+    return np.asarray(np.nan_to_num(areas).mean(-1))
+
+
+# Areas of each label's curve, (L,), and of the one of all pairs, (1,).
+AREAS: dict[str, tuple[Callable[[Outcome], NDArray[np.float64]], Callable[[Outcome], NDArray[np.float64]]]] = {
+    "auc": (label_auc, pooled_auc),
+    "ap": (label_ap, pooled_ap),
+}
+
+
+@dataclass(frozen=True)
+class CurveMetric:
+    """A mean of areas under curves, so that resampling needs the order of the scores and no sort anew (`steps`).
+
+    Args:
+        area: Key of `AREAS`.
+        average: `mean_known` (labels without an area are left out) or `mean_all` (they count 0, scikit-learn's).
+        pooled: One curve of all pairs instead of one a label.
+    """
+
+    area: str
+    average: Callable[[NDArray[np.float64]], NDArray[np.float64]] = mean_known
+    pooled: bool = False
+
+    def defined(self, outcome: Outcome) -> bool:
+        """Whether all scores are known."""
+        return outcome.complete
+
+    def __call__(self, outcome: Outcome) -> float | None:
+        """The metric's value, None if it has none here."""
+        if not self.defined(outcome):
+            return None
+        value = float(self.average(AREAS[self.area][self.pooled](outcome)))
+        return None if np.isnan(value) else value

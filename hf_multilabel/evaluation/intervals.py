@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics: a bootstrap over rows that resamples counts, never scores or decisions.
+"""Confidence intervals of metrics: a bootstrap over rows by their weights; nothing is decided or sorted again.
 
 Which interval. Labels with one or two positives break the plain bootstrap of `macro_f1` twice. A single positive is
 missing from 37% of the resamples and then counts 0, which moves all of them down, often below the value itself; and
@@ -6,6 +6,11 @@ drawing it twice changes nothing, which makes them vary too little. The jackknif
 variance. `centred`, the default, takes the shape from the bootstrap, moves it up by value minus mean of the resamples,
 and widens it to the jackknife's standard error where that is larger. `percentile` is the plain bootstrap, and `bca`
 corrects bias and skewness to second order; both are for metrics of pairs and rows, and labels with many positives.
+
+Curves. A resample is measured as any row set is: `macro_auc` leaves out the labels that have one class in it,
+`macro_ap_present` those without a positive, and `macro_ap` counts these 0. Which labels are averaged then changes from
+resample to resample, as it would from one row set to another; rare labels make the same trouble as in `macro_f1`, and
+`centred` is what mends it.
 """
 
 from __future__ import annotations
@@ -41,7 +46,9 @@ def confidence_intervals(
 
     Args:
         outcome: Scores, decisions and truths; its rows are taken as drawn independently.
-        metrics: Keys of `METRICS` that are a `LabelMetric` or a `RowMetric`; None means all that are.
+        metrics: Keys of `METRICS` that are a `LabelMetric`, `RowMetric`, `SlotMetric` or `CurveMetric`; None means all
+            that are, but AUC and average precision only where they take no more than some seconds: up to
+            N L + 80 P = 2,500,000 for N rows, L labels and P true pairs (`steps.WORK`). Named, they are always given.
         k: Depths of the `_at_k` metrics.
         betas: Weights of recall in the `_f_beta` metrics.
         level: Confidence, above 0 and below 1.
@@ -50,12 +57,13 @@ def confidence_intervals(
         seed: Of the draws.
 
     Returns:
-        Name -> (low, high). A metric without a value here is left out.
+        Name -> (low, high). A metric without a value here, or in any resample, is left out.
 
     Raises:
         ValueError: If a metric is unknown or can't be resampled, or an argument leaves its range.
 
-    Cost: O(B (N + L + P)) for P predicted or true pairs; memory of a few blocks and B numbers a metric.
+    Cost: O(B (N + L + P)) for P predicted, true or top-k pairs, and O(B (N L + P)) for AUC and average precision;
+    memory of a few blocks and B numbers a metric, and for these 60 bytes a pair of row and label.
 
     Example:
         >>> outcome = Outcome([[0.9], [0.8], [0.1], [0.2]], [[1], [1], [0], [0]], [[1], [0], [0], [0]])
@@ -73,8 +81,9 @@ def confidence_intervals(
     intervals = {}
     for name, value in run.whole().items():
         drawn = draws[name][~np.isnan(draws[name])]  # a resample can miss all positives of a small split
-        low, high = INTERVALS[method](value, drawn, level, left_out[name])
-        intervals[name] = (float(low), float(high))
+        if drawn.size:
+            low, high = INTERVALS[method](value, drawn, level, left_out[name])
+            intervals[name] = (float(low), float(high))
     return intervals
 
 

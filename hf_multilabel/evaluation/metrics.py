@@ -38,17 +38,14 @@ from hf_multilabel.evaluation.averages import (
     subset_accuracy,
     weighted,
 )
-from hf_multilabel.evaluation.budget import macro_f1_at_k, macro_precision_at_k, macro_recall_at_k
+from hf_multilabel.evaluation.budget import SlotMetric
 from hf_multilabel.evaluation.calibration import calibration_error, squared_error
 from hf_multilabel.evaluation.curves import (
+    CurveMetric,
     label_ap,
     label_auc,
-    macro_ap,
-    macro_ap_present,
-    macro_auc,
     macro_auc_skipped,
-    micro_ap,
-    micro_auc,
+    mean_all,
 )
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.evaluation.propensity import psndcg_at_k, psp_at_k
@@ -287,12 +284,12 @@ METRICS: dict[str, Callable[..., float | int | None]] = {
     "samples_jaccard": RowMetric(samples_jaccard),
     "subset_accuracy": RowMetric(subset_accuracy),
     "hamming_loss": RowMetric(hamming_loss),
-    "macro_auc": macro_auc,
+    "macro_auc": CurveMetric("auc"),
     "macro_auc_skipped": macro_auc_skipped,
-    "micro_auc": micro_auc,
-    "macro_ap": macro_ap,
-    "macro_ap_present": macro_ap_present,
-    "micro_ap": micro_ap,
+    "micro_auc": CurveMetric("auc", pooled=True),
+    "macro_ap": CurveMetric("ap", mean_all),
+    "macro_ap_present": CurveMetric("ap"),
+    "micro_ap": CurveMetric("ap", pooled=True),
     "classwise_ece": calibration_error,
     "brier_score": squared_error,
     "lrap": RowMetric(lrap),
@@ -305,9 +302,9 @@ METRICS: dict[str, Callable[..., float | int | None]] = {
     "ndcg_at_k": RowMetric(ndcg_at_k),
     "psp_at_k": RowMetric(psp_at_k, counted=True),
     "psndcg_at_k": RowMetric(psndcg_at_k, counted=True),
-    "macro_precision_at_k": macro_precision_at_k,
-    "macro_recall_at_k": macro_recall_at_k,
-    "macro_f1_at_k": macro_f1_at_k,
+    "macro_precision_at_k": SlotMetric(precision),
+    "macro_recall_at_k": SlotMetric(recall),
+    "macro_f1_at_k": SlotMetric(f_beta),
     "head_labels": head_labels,
     "head_micro_f1": LabelMetric(micro, f_beta, "head"),
     "head_macro_f1": LabelMetric(macro, f_beta, "head"),

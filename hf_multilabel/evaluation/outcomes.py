@@ -13,7 +13,7 @@ from scipy import sparse
 
 from hf_multilabel.evaluation.frequency import split_by_frequency
 from hf_multilabel.evaluation.ranks import Ranks, count_at_least, rank_positives
-from hf_multilabel.evaluation.slots import count_slots
+from hf_multilabel.evaluation.slots import count_slots, share_slots
 
 
 def as_probabilities(probs: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
@@ -206,3 +206,7 @@ class Outcome:
         if k > len(self._slots):
             self._slots = count_slots(self.probs, min(max(k, SLOTS), self.labels))
         return self._slots[k - 1]
+
+    def row_slots(self, k: int) -> sparse.csr_array | None:
+        """What share of a slot each label has among a row's k highest scores, CSR (N, L); None if not known."""
+        return share_slots(self.probs, k)

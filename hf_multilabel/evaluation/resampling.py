@@ -1,7 +1,8 @@
 """Metrics under weights of the rows: resamples, left-out rows and swapped runs, without a score or a decision anew.
 
 A resample is a vector of how often each row counts. A `RowMetric` needs only the weighted sums of its parts, a
-`LabelMetric` only the labels' weighted counts, three sparse products. All of them are linear in the weights.
+`LabelMetric` and a `SlotMetric` only the labels' weighted counts, three sparse products. All of them are linear in the
+weights. A `CurveMetric` is not: what a row adds depends on the rows that score higher.
 """
 
 from __future__ import annotations
@@ -14,27 +15,38 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hf_multilabel.evaluation.averages import LabelMetric, RowMetric, ratio
+from hf_multilabel.evaluation.budget import SlotMetric, slot_sets
+from hf_multilabel.evaluation.curves import CurveMetric
 from hf_multilabel.evaluation.metrics import METRICS, check_counts, metric_calls
 from hf_multilabel.evaluation.outcomes import Counts, Outcome
+from hf_multilabel.evaluation.steps import WORK, Steps, steps_work
 
 # Numbers of one block of weights or counts.
 BLOCK = 1 << 20
 
+LINEAR = (LabelMetric, RowMetric, SlotMetric)
+DECIDED = 0  # beside the k of slots: the decided label sets
+
 
 @dataclass(frozen=True)
 class Sums:
-    """Weighted sums of B resamples: the parts of M row metrics, (B, 2 M), and the labels' counts, (B, L)."""
+    """Weighted sums of B resamples: parts of M row metrics, (B, 2 M), and counts of the labels, (B, L).
+
+    Args:
+        parts: Numerators and denominators in turn.
+        counts: Those of the decided label sets under `DECIDED`, those of k slots under k.
+    """
 
     parts: NDArray[np.float64]
-    counts: Counts | None
+    counts: dict[int, Counts]
 
     def __add__(self, other: Sums) -> Sums:
         """The sums of both."""
-        parts = self.parts + other.parts
-        if self.counts is None or other.counts is None:
-            return Sums(parts, None)
-        pairs = zip(vars(self.counts).values(), vars(other.counts).values(), strict=True)
-        return Sums(parts, Counts(*(mine + its for mine, its in pairs)))
+        counts = {}
+        for key in self.counts.keys() & other.counts.keys():
+            pairs = zip(vars(self.counts[key]).values(), vars(other.counts[key]).values(), strict=True)
+            counts[key] = Counts(*(one + its for one, its in pairs))
+        return Sums(self.parts + other.parts, counts)
 
 
 class Resampler:
@@ -42,12 +54,14 @@ class Resampler:
 
     Args:
         outcome: Scores, decisions and truths.
-        metrics: Keys of `METRICS` that are a `LabelMetric` or a `RowMetric`; None means all that are.
+        metrics: Keys of `METRICS` that are a `LabelMetric`, `RowMetric`, `SlotMetric` or `CurveMetric`; None means all
+            that are, without those of curves where `steps_work` is above `steps.WORK`.
         k: Depths of the `_at_k` metrics.
         betas: Weights of recall in the `_f_beta` metrics.
+        linear: Without a `CurveMetric`: only what adds up over rows.
 
     Raises:
-        ValueError: If a metric is unknown, is neither of the two, or needs training counts that the outcome lacks.
+        ValueError: If a metric is unknown, is none of them, or needs training counts that the outcome lacks.
     """
 
     def __init__(
@@ -56,56 +70,92 @@ class Resampler:
         metrics: Iterable[str] | None = None,
         k: Sequence[int] = (1, 3, 5),
         betas: Sequence[float] = (),
+        linear: bool = False,
     ) -> None:
-        able = [name for name, metric in METRICS.items() if isinstance(metric, LabelMetric | RowMetric)]
+        kinds = LINEAR if linear else (*LINEAR, CurveMetric)
+        able = [name for name, metric in METRICS.items() if isinstance(metric, kinds)]
+        if metrics is None and steps_work(outcome) > WORK:
+            able = [name for name in able if not isinstance(METRICS[name], CurveMetric)]
+        asked = able if metrics is None else list(metrics)
+        calls = metric_calls(asked, k, betas)
+        check_counts(outcome, () if metrics is None else asked)
         self.outcome = outcome
-        metrics = None if metrics is None else list(metrics)
         self._of_rows: list[str] = []
-        self._of_labels: dict[str, tuple[LabelMetric, tuple[float, ...]]] = {}
+        self._of_labels: dict[str, tuple[LabelMetric | SlotMetric, tuple[float, ...], int]] = {}
+        self._of_curves: dict[str, CurveMetric] = {}
+        self._sets: dict[int, tuple[sparse.csr_array, sparse.csr_array]] = {}  # right ones and all, (L, N)
         columns: list[NDArray[np.float64]] = []
-        calls = metric_calls(able if metrics is None else metrics, k, betas)
-        check_counts(outcome, metrics or ())
         for shown, name, parameters in calls:
             metric = METRICS[name]
-            if not isinstance(metric, LabelMetric | RowMetric):
-                known = ", ".join(able)
-                raise ValueError(f"metrics: expected some of {known}, found {name!r}. Only these can be resampled.")
-            if not metric.defined(outcome):
+            if not isinstance(metric, kinds):
+                why = "are sums over rows" if linear else "can be resampled"
+                raise ValueError(f"metrics: expected some of {', '.join(able)}, found {name!r}. Only these {why}.")
+            if isinstance(metric, SlotMetric):
+                self._add_counts(shown, metric, parameters, min(int(parameters[0]), outcome.labels))
+            elif not metric.defined(outcome):
                 continue
-            if isinstance(metric, LabelMetric):
-                self._of_labels[shown] = (metric, parameters)
-            else:
+            elif isinstance(metric, LabelMetric):
+                self._add_counts(shown, metric, parameters, DECIDED)
+            elif isinstance(metric, RowMetric):
                 self._of_rows.append(shown)
                 columns += [np.broadcast_to(part, outcome.rows) for part in metric.parts(outcome, *parameters)]
+            else:
+                self._of_curves[shown] = metric
         self._columns = np.stack(columns, 1).astype(np.float64) if columns else np.zeros((outcome.rows, 0))
-        self._sets = [
-            sparse.csr_array(sets.T, dtype=np.float64)  # (L, N)
-            for sets in (outcome.hits, outcome.predictions, outcome.targets)
-            if self._of_labels
-        ]
+        self._targets = by_label(outcome.targets) if self._sets else None
+        self._steps = {pooled: Steps(outcome, pooled) for pooled in {m.pooled for m in self._of_curves.values()}}
+
+    def _add_counts(
+        self, shown: str, metric: LabelMetric | SlotMetric, parameters: tuple[float, ...], key: int
+    ) -> None:
+        """Take in a metric of the labels' counts, as decided or by k, unless those are not known."""
+        if key not in self._sets:
+            outcome = self.outcome
+            sets = (outcome.hits, outcome.predictions) if key == DECIDED else slot_sets(outcome, key)
+            if sets is None:
+                return
+            self._sets[key] = (by_label(sets[0]), by_label(sets[1]))
+        self._of_labels[shown] = (metric, parameters, key)
 
     def sums(self, weights: NDArray[np.float64]) -> Sums:
         """What the weighted rows add up to, (B, N)."""
-        counts = Counts(*((sets @ weights.T).T for sets in self._sets)) if self._sets else None
+        counts = {}
+        if self._targets is not None:
+            positive = (self._targets @ weights.T).T  # (B, L)
+            counts = {
+                key: Counts((right @ weights.T).T, (given @ weights.T).T, positive)
+                for key, (right, given) in self._sets.items()
+            }
         return Sums(weights @ self._columns, counts)
 
     def values(self, sums: Sums) -> dict[str, NDArray[np.float64]]:
-        """Every metric of every resample: name to (B,), NaN where it has no value."""
+        """Every metric of sums over rows, of every resample: name to (B,), NaN where it has no value."""
         found = dict(zip(self._of_rows, ratio(sums.parts[:, ::2], sums.parts[:, 1::2]).T, strict=True))
-        if sums.counts is not None:
-            for name, (metric, parameters) in self._of_labels.items():
-                found[name] = metric.values(self.outcome, sums.counts, *parameters)
+        for name, (metric, parameters, key) in self._of_labels.items():
+            if key in sums.counts:  # of two runs added up, one may not know it
+                found[name] = metric.values(self.outcome, sums.counts[key], *parameters)
         return found
+
+    def weighted(self, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Every metric under each of B weights of the rows, (B, N): name to (B,), NaN where it has no value."""
+        found = self.values(self.sums(weights))
+        areas = {pooled: steps.areas(weights) for pooled, steps in self._steps.items()}
+        return found | {name: m.average(areas[m.pooled][m.area]) for name, m in self._of_curves.items()}
 
     def whole(self) -> dict[str, float]:
         """Every metric of the rows as they are; those without a value are left out."""
-        found = self.values(self.sums(np.ones((1, self.outcome.rows))))
+        found = self.weighted(np.ones((1, self.outcome.rows)))
         return {name: float(value[0]) for name, value in found.items() if not np.isnan(value[0])}
+
+
+def by_label(sets: sparse.csr_array) -> sparse.csr_array:
+    """Label sets or shares of rows as those of labels, CSR (L, N) of float64."""
+    return sparse.csr_array(sets.T, dtype=np.float64)
 
 
 def resample(runs: Sequence[Resampler], weights: Iterable[NDArray[np.float64]]) -> list[dict[str, NDArray[np.float64]]]:
     """The metrics of several runs on the same resamples, from blocks of weights (b, N): for each run name to (B,)."""
-    blocks = [[run.values(run.sums(block)) for run in runs] for block in weights]
+    blocks = [[run.weighted(block) for run in runs] for block in weights]
     return [
         {name: np.concatenate([block[place][name] for block in blocks]) for name in blocks[0][place]}
         for place in range(len(runs))

@@ -12,22 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_multilabel.evaluation.averages import Quotient, RowMetric, f_beta, macro, precision, recall
+from hf_multilabel.evaluation.averages import RowMetric
+from hf_multilabel.evaluation.budget import SlotMetric
 from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.metrics import METRICS, metric_calls, needs_counts
 from hf_multilabel.evaluation.outcomes import Counts, Outcome, as_label_counts
 from hf_multilabel.evaluation.ranking import shared_places
-from hf_multilabel.evaluation.slots import top_pairs
+from hf_multilabel.evaluation.slots import share_of_slot, top_pairs
 
 UNIT_BITS, HALF_BITS = 52, 26
 SHARES = float(1 << 32)
-
-# Macro metrics of a budget, by the quotient of their counts.
-BUDGETS: dict[str, Quotient] = {
-    "macro_precision_at_k": precision,
-    "macro_recall_at_k": recall,
-    "macro_f1_at_k": f_beta,
-}
 
 
 def in_units(values: Any) -> int:
@@ -109,7 +103,8 @@ class StreamingMetrics:
                     "Give label_counts and rows."
                 )
         self.counts = np.zeros((3, labels), np.int32)
-        depths = {min(int(parameters[0]), labels) for _, name, parameters in self.calls if name in BUDGETS}
+        of_slots = [parameters for _, name, parameters in self.calls if isinstance(METRICS[name], SlotMetric)]
+        depths = {min(int(depth), labels) for (depth,) in of_slots}
         self.slots = {depth: np.zeros((2, labels), np.int64) for depth in sorted(depths)}
         self.sums = {shown: [0, 0] for shown, name, _ in self.calls if isinstance(METRICS[name], RowMetric)}
         self.rows_without_labels = 0
@@ -148,12 +143,12 @@ class StreamingMetrics:
         """How often each label is among the k highest scores of a row, and rightly so."""
         if not self.slots:
             return
-        label, above, tied = top_pairs(outcome.probs, max(self.slots))
+        _, label, above, tied = top_pairs(outcome.probs, max(self.slots))
         for k, (found, given) in self.slots.items():
             right = shared_places(outcome.row_ranks, np.ones(k))
             for total, ids, shares in (
                 (found, outcome.targets.indices, right),
-                (given, label, np.clip(k - above, 0, tied) / tied),
+                (given, label, share_of_slot(k, above, tied)),
             ):
                 total += np.bincount(ids, np.rint(shares * SHARES), minlength=self.labels).astype(np.int64)
 
@@ -193,7 +188,8 @@ class StreamingMetrics:
         if shown in self.sums:
             numerator, denominator = self.sums[shown]
             return numerator / denominator if denominator else 0.0
-        if name in BUDGETS:
+        metric = METRICS[name]
+        if isinstance(metric, SlotMetric):
             found, given = self.slots[min(int(parameters[0]), self.labels)] / SHARES
-            return float(macro(BUDGETS[name], Counts(found, given, totals.by_label.positive)))
-        return self.rows_without_labels if name == "rows_without_labels" else METRICS[name](totals, *parameters)
+            return float(metric.values(totals, Counts(found, given, totals.by_label.positive)))
+        return self.rows_without_labels if name == "rows_without_labels" else metric(totals, *parameters)

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.outcomes import Outcome, as_label_counts, as_label_sets
 from hf_multilabel.evaluation.ranks import Ranks
-from hf_multilabel.evaluation.slots import rank_pairs
+from hf_multilabel.evaluation.slots import rank_pairs, share_of_slot, slot_array
 
 # Kept scores looked at at once.
 CHUNK = 1 << 17
@@ -68,7 +69,12 @@ class TopOutcome(Outcome):
 
     def given_slots(self, k: int) -> NDArray[np.float64] | None:
         """In how many rows each label is among the k highest scores, (L,); None if too few scores were kept for it."""
-        top, slots = self.scores.top, np.zeros(self.labels)
+        slots = self.row_slots(k)
+        return None if slots is None else np.asarray(slots.sum(axis=0))
+
+    def row_slots(self, k: int) -> sparse.csr_array | None:
+        """What share of a slot each label has among a row's k highest scores; None if too few scores were kept."""
+        top, parts = self.scores.top, []
         start = top.stored.indptr
         for first in range(0, self.rows, step := max(1, CHUNK * self.rows // max(1, top.stored.nnz))):
             last = min(first + step, self.rows)
@@ -80,5 +86,5 @@ class TopOutcome(Outcome):
             if np.bincount(row[known], minlength=last - first).min() < k:
                 return None
             label, above, tied = rank_pairs(row[known], top.stored.indices[part][known], score[known])
-            slots += np.bincount(label, np.clip(k - above, 0, tied) / tied, minlength=self.labels)
-        return slots
+            parts.append(slot_array(row[known], label, share_of_slot(k, above, tied), (last - first, self.labels)))
+        return sparse.vstack(parts, format="csr")

@@ -217,7 +217,11 @@ class EvaluationSection(Section):
         description="Scores kept of each text when a split is measured; from the number of labels on, all. "
         "null: all up to 1,000 labels, 64 above.",
     )
-    intervals: bool = Field(True, description="95% confidence intervals of the tuned decision's scores, by bootstrap.")
+    intervals: bool = Field(
+        True,
+        description="95% confidence intervals of the tuned decision's scores, by bootstrap; of AUC and average "
+        "precision only where texts x labels + 80 x true pairs is at most 2,500,000.",
+    )
 
 
 class ReportSection(Section):

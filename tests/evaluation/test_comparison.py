@@ -28,7 +28,10 @@ def make_runs(rows: int, gain: float, seed: int) -> tuple[Outcome, Outcome]:
 @pytest.mark.parametrize("method", ["bootstrap", "randomisation"])
 def test_a_better_run_is_found_and_an_equal_one_is_not(method: str) -> None:
     first, second = make_runs(400, 1.0, 0)
-    found = compare_runs(first, second, ["micro_f1", "macro_f1", "samples_f1", "lrap"], resamples=300, method=method)
+    metrics = ["micro_f1", "macro_f1", "samples_f1", "lrap", "macro_recall_at_k"]
+    metrics += ["micro_auc", "macro_auc", "macro_ap"] if method == "bootstrap" else []
+    found = compare_runs(first, second, metrics, k=[2], resamples=300, method=method)
+    assert len(found) == len(metrics)
     for difference in found.values():
         assert 0 < difference.low < difference.difference < difference.high
         assert difference.difference == difference.second - difference.first
@@ -61,6 +64,22 @@ def test_randomisation_equals_all_swaps() -> None:
         extreme.append(abs(scores[1] - scores[0]) >= difference - 1e-12)
     found = compare_runs(first, second, ["macro_f1"], resamples=4000, method="randomisation")["macro_f1"]
     assert found.p_value == pytest.approx(np.mean(extreme), abs=0.03)
+
+
+def test_curves_are_not_swapped() -> None:
+    first, second = make_runs(30, 0.5, 0)
+    found, swapped = (compare_runs(first, second, resamples=20, method=m) for m in ("bootstrap", "randomisation"))
+    assert found.keys() - swapped.keys() == {"micro_auc", "macro_auc", "micro_ap", "macro_ap", "macro_ap_present"}
+    with pytest.raises(ValueError, match="found 'macro_auc'. Only these are sums over rows"):
+        compare_runs(first, second, ["macro_auc"], method="randomisation")
+
+
+def test_slots_that_one_run_does_not_know_are_not_compared() -> None:
+    first, second = make_runs(30, 0.5, 0)
+    second.row_slots = lambda k: None
+    for method in ("bootstrap", "randomisation"):
+        assert "macro_f1_at_1" not in compare_runs(first, second, resamples=20, method=method)
+        assert "macro_f1_at_1" not in compare_runs(second, first, resamples=20, method=method)
 
 
 def test_pairing_makes_the_interval_narrower_than_that_of_either_run() -> None:

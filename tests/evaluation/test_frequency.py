@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hf_multilabel.evaluation import inverse_propensities, split_by_frequency
-from hf_multilabel.evaluation.slots import count_slots
+from hf_multilabel.evaluation.slots import count_slots, share_slots
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12))
@@ -50,9 +50,10 @@ def test_slots_equal_the_mean_over_orders_of_the_ties(scores: np.ndarray, depth:
     depth = min(depth, scores.shape[1])
     found = count_slots(scores, depth)
     for k in range(1, depth + 1):
-        expected = np.zeros(scores.shape[1])
-        for row in scores:
+        expected = np.zeros(scores.shape)
+        for row, shares in zip(scores, expected, strict=True):
             above, tied = (row[None] > row[:, None]).sum(1), (row[None] == row[:, None]).sum(1)
-            expected += np.clip(k - above, 0, tied) / tied
-        assert found[k - 1] == pytest.approx(expected)
+            shares += np.clip(k - above, 0, tied) / tied
+        assert found[k - 1] == pytest.approx(expected.sum(0))
+        np.testing.assert_allclose(share_slots(scores, k).toarray(), expected)
     assert found.sum(1) == pytest.approx(len(scores) * np.arange(1, depth + 1))

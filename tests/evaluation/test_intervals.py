@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from hf_multilabel.evaluation import METRICS, Outcome, confidence_intervals, evaluate_outcome
-from hf_multilabel.evaluation.averages import LabelMetric, RowMetric
+from hf_multilabel.evaluation import METRICS, Outcome, compare_runs, confidence_intervals, evaluate_outcome
+from hf_multilabel.evaluation.curves import CurveMetric
 from hf_multilabel.evaluation.intervals import INTERVALS, bca
-from hf_multilabel.evaluation.resampling import Resampler, draw_weights, leave_out, resample
+from hf_multilabel.evaluation.resampling import LINEAR, Resampler, draw_weights, leave_out, resample
 
-RESAMPLED = [name for name, metric in METRICS.items() if isinstance(metric, LabelMetric | RowMetric)]
+RESAMPLED = [name for name, metric in METRICS.items() if isinstance(metric, (*LINEAR, CurveMetric))]
 SETS = ("micro_f1", "macro_f1", "samples_f1", "micro_precision", "micro_recall", "macro_recall_present", "hamming_loss")
+SETS += ("micro_auc", "macro_auc", "micro_ap", "macro_ap", "macro_f1_at_k")
 COUNTS, ROWS = [60, 40, 10, 3, 0], 100
 
 
@@ -49,6 +50,12 @@ def test_every_resample_equals_an_evaluation_of_its_rows(rows: int, seed: int, t
         assert drawn == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_rows_as_they_are_give_the_metrics_themselves() -> None:
+    outcome = make_outcome(60, 0)
+    found = Resampler(outcome, betas=[2]).whole()
+    assert found == pytest.approx(evaluate_outcome(outcome, metrics=RESAMPLED, betas=[2]), abs=1e-12)
+
+
 def test_weights_are_draws_with_replacement_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = make_outcome(7, 0)
     monkeypatch.setattr("hf_multilabel.evaluation.resampling.BLOCK", 20)
@@ -64,15 +71,16 @@ def test_intervals_cover_what_they_promise() -> None:
     rng = np.random.default_rng(7)
     rates, size, sets = np.array([0.5, 0.3, 0.2, 0.1]), 150, 300
 
-    def draw(rows: int) -> Outcome:
-        targets = rng.random((rows, 4)) < rates
-        seen = targets * 1.8 + rng.normal(size=(rows, 4)) + 0.5 * rng.normal(size=(rows, 1))
-        return Outcome(None, seen >= 1.1, targets)
+    def draw() -> Outcome:
+        targets = rng.random((size, 4)) < rates
+        seen = targets * 1.8 + rng.normal(size=(size, 4)) + 0.5 * rng.normal(size=(size, 1))
+        return Outcome(1 / (1 + np.exp(-seen)), seen >= 1.1, targets)
 
-    truth = evaluate_outcome(draw(200_000), metrics=SETS)
-    covered = dict.fromkeys(SETS, 0)
+    many = [evaluate_outcome(draw(), [1], SETS) for _ in range(600)]
+    covered = dict.fromkeys(many[0], 0)
+    truth = {name: np.mean([found[name] for found in many]) for name in covered}
     for seed in range(sets):
-        found = confidence_intervals(draw(size), SETS, resamples=300, seed=seed)
+        found = confidence_intervals(draw(), SETS, k=[1], resamples=200, seed=seed)
         for name, (low, high) in found.items():
             covered[name] += low <= truth[name] <= high
     for name, times in covered.items():
@@ -128,10 +136,18 @@ def test_metrics_without_a_value_are_left_out() -> None:
     assert found["micro_f1"] == (0, 0)
 
 
+def test_a_metric_without_a_value_in_any_resample_is_left_out() -> None:
+    outcome = Outcome([[0.9], [0.2]], [[1], [0]], [[1], [0]])
+    drawn = [next(draw_weights(outcome, 2, seed)) for seed in range(50)]
+    seed = next(seed for seed, weights in enumerate(drawn) if not (weights == 1).any())  # either row alone, twice
+    assert confidence_intervals(outcome, ["macro_auc", "micro_f1"], resamples=2, seed=seed).keys() == {"micro_f1"}
+    assert compare_runs(outcome, outcome, ["macro_auc"], resamples=2, seed=seed) == {}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metrics": ["macro_auc"]}, "metrics: expected some of micro_f1, .* found 'macro_auc'"),
+        ({"metrics": ["rows"]}, "metrics: expected some of micro_f1, .* found 'rows'. Only these can be resampled"),
         ({"metrics": ["f1"]}, "metrics: expected some of micro_f1, .* found 'f1'"),
         ({"metrics": ["psp_at_k"]}, "label_counts: expected the training texts of each label, which psp_at_k needs"),
         ({"level": 95}, "level: expected a confidence above 0 and below 1, found 95"),

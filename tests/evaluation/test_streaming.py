@@ -149,7 +149,11 @@ def test_kept_scores_give_the_metrics_of_all(case: tuple[NDArray, ...]) -> None:
     missing = expected.keys() - found.keys()  # ties with scores that were not kept leave the slots open
     assert missing <= {f"macro_{name}_at_{k}" for name in ("precision", "recall", "f1") for k in (1, 3, 5)}
     assert found == pytest.approx({name: value for name, value in expected.items() if name not in missing}, abs=1e-12)
-    assert confidence_intervals(part, resamples=20) == confidence_intervals(whole, resamples=20)
+    bounds, of_whole = confidence_intervals(part, resamples=20), confidence_intervals(whole, resamples=20)
+    left_out = missing | set(ALL_SCORES)
+    assert bounds.keys() == of_whole.keys() - left_out
+    for name, ends in bounds.items():
+        assert ends == pytest.approx(of_whole[name], abs=1e-12), name
     for here, there in zip(label_table(part, range(LABELS), 0.5), label_table(whole, range(LABELS), 0.5), strict=True):
         assert here == {**there, "auc": None, "ap": None}
 
@@ -160,6 +164,7 @@ def test_slots_are_known_where_the_highest_scores_were_kept() -> None:
     part, whole = TopOutcome(keep(probs, targets, 8), predictions, targets), Outcome(probs, predictions, targets)
     for k in (1, 3, 5):
         np.testing.assert_allclose(part.given_slots(k), whole.given_slots(k))
+        np.testing.assert_allclose(part.row_slots(k).toarray(), whole.row_slots(k).toarray())
     assert part.given_slots(8) is None
     assert not {"macro_f1_at_8", "macro_recall_at_8"} & set(evaluate_outcome(part, k=[8]))
 
