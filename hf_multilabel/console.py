@@ -182,3 +182,27 @@ def weights_table(rows: Sequence[Mapping[str, Any]], ends: int = 8) -> Table:
         weights = [f"{row[name]:.4g}" for name in names]
         table.add_row(escape(row["label"]), f"{row['positives']:,}", f"{row['share']:.2%}", *weights)
     return table
+
+
+def prevalence_table(rows: Sequence[Mapping[str, Any]], labelled: int, texts: int, file: str, shown: int = 20) -> Table:
+    """Shares of texts for which labels hold, among labelled rows and as estimated elsewhere.
+
+    Args:
+        rows: With `label`, `labelled`, `estimated`, `low` and `high`; NaN where there is no estimate.
+        labelled: Number of labelled rows.
+        texts: Number of texts elsewhere.
+        file: Their file.
+        shown: Labels at most, the first ones.
+    """
+    title = f"Prevalences: of {labelled:,} labelled rows, and estimated for the {texts:,} texts of {file}"
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("label", overflow="fold", min_width=12)
+    for heading in ("labelled", "estimated", "95% interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows[:shown]:
+        known = row["estimated"] == row["estimated"]
+        cells = (f"{row['estimated']:.2%}", f"{row['low']:.2%} to {row['high']:.2%}") if known else ("-", "-")
+        table.add_row(escape(row["label"]), f"{row['labelled']:.2%}", *cells)
+    if len(rows) > shown:
+        table.add_row(f"... {len(rows) - shown:,} more, which differ less", "", "", "")
+    return table

@@ -122,6 +122,24 @@ def check_refit(overrides: Sequence[str], split: str) -> None:
         raise InputError(Finding("C113", "--split", f"expected validation or train, found {split!r}", fix))
 
 
+def check_unlabelled(source: str | None, text: Sequence[str] | None, overrides: Sequence[str]) -> None:
+    """Refuse texts to estimate prevalences from that are not there, or beside given prevalences.
+
+    Raises:
+        InputError: If so, or if a column is named and no texts.
+    """
+    if source is None:
+        if text:
+            what = "expected --unlabelled, whose column it names, found none"
+            raise InputError(Finding("C119", "--text", what, "write data.text=COLUMN for the labelled rows"))
+        return
+    check_texts(source)
+    for override in overrides:
+        if f"{override.partition('=')[0].strip()}.".startswith("decision.prevalence."):
+            what = f"expected no given prevalences beside it, found {override}"
+            raise InputError(Finding("C119", "--unlabelled", what, "give one of the two"))
+
+
 def is_read(key: str, command: str) -> bool:
     """Whether a command reads a key of the recipe.
 

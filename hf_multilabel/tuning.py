@@ -39,7 +39,8 @@ from hf_multilabel.publishing.hub import Delivery, Target
 from hf_multilabel.publishing.origin import Origin, download_bundle, foreign_code
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.release import prove_and_publish
-from hf_multilabel.request import check_refit, is_hub_id
+from hf_multilabel.request import check_refit, check_unlabelled, is_hub_id
+from hf_multilabel.unlabelled import open_unlabelled
 
 Rows = tuple[MultiLabelData, str]
 
@@ -85,6 +86,8 @@ def tune(
     *,
     objective: str | None = None,
     split: str = "validation",
+    unlabelled: str | None = None,
+    text: str | Sequence[str] | None = None,
     batch_size: int = 32,
     **keys: Any,
 ) -> dict[str, Any]:
@@ -100,6 +103,9 @@ def tune(
         overrides: `decision.key=value`, and of `data` and `evaluation`.
         objective: What the cuts are chosen for; options of the old objective are then dropped.
         split: The rows to fit on: validation, or train of other data than the model's.
+        unlabelled: File of texts from where the model is used, as `predict` takes them. Their prevalences are estimated
+            and stand for `decision.prevalence`.
+        text: Columns of the text in `unlabelled`; None: as in the data.
         batch_size: Texts of one forward pass.
         **keys: Of the section `decision`, for instance `risk={"recall": 0.95}`: short for overrides.
 
@@ -110,20 +116,29 @@ def tune(
         InputError: If model, data or settings are not as expected; nothing was written.
         EnvironmentFault: If the machine or the proof fails; the model is as it was.
 
-    Cost: A forward pass a row of the fitted and the reported splits; reads the bundle twice, copies no weights.
+    Cost: A forward pass a row of the fitted and the reported splits and an unlabelled text; reads the bundle twice,
+    copies no weights.
     """
     overrides = with_keys(overrides, keys)
+    check_unlabelled(unlabelled, text, overrides)
     task = prepare(model, source, with_objective(overrides, objective), split, batch_size)
+    recipe, labels, there = task.recipe, task.fitted.labels.names, {}
+    texts = None if unlabelled is None else open_unlabelled(unlabelled, recipe, text)
     note(f"fitting on {len(task.fitted.splits['validation']):,} rows")
     found = task.score(task.fitted, "validation")
-    decision = fit_the_decision(task.recipe, task.fitted, {"validation": found})
+    if texts is not None:
+        logits = texts.score(task.finished, batch_size)
+        recipe, there = texts.with_prevalence(recipe, labels, found, task.fitted.label_matrix("validation"), logits)
+    decision = fit_the_decision(recipe, task.fitted, {"validation": found})
     settings = [*([] if objective is None else [f"decision.objective={objective}"]), *overrides]
     said = [setting for setting in settings if setting.startswith("decision.")]
-    decision |= {"refitted": {"data": Path(source).name if source else None, "settings": said}}
+    decision |= {"refitted": {"data": Path(source).name if source else None, "settings": said, **there}}
     task.finished.model.config.decision = decision
     task.finished.model.config.validate_decision()
     metrics, judged, shown = measure_again(task)
     show(results_table(shown, title="Results: the decision before and now, on the run's own rows"), asked=True)
+    if there:
+        note("in these rows, and in what is expected, labels are as frequent as they were labelled, not as estimated")
     publish_decision(task, metrics, judged)
     note(f"done: {task.folder}")
     return decision

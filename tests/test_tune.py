@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hf_multilabel import tuning
+from hf_multilabel import cli, tuning
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.measurement import evaluate
@@ -195,6 +196,97 @@ def test_training_rows_are_known_where_the_runs_data_are_gone(
     monkeypatch.setattr(tuning, "own_data", lambda *args: None)
     with pytest.raises(InputError, match=r"C115.*found 100% of them among its train rows"):
         tune(str(copy), str(tmp_path / "rows.jsonl"), ["data.id=null"])
+
+
+SHIFTED = {"objective": "fixed", "calibration": "platt"}
+
+
+def write_texts(folder: Path, count: int, name: str = "there.csv") -> Path:
+    """Texts of the quickstart in a column of another name, one row of them blank."""
+    rows = [json.loads(line) for line in (SOURCE / "test.jsonl").read_text().splitlines()[-count:]]
+    with (folder / name).open("w", newline="") as stream:
+        csv.writer(stream).writerows([["id", "body"], ["0", " "], *((row["id"], row["text"]) for row in rows)])
+    return folder / name
+
+
+@pytest.mark.usefixtures("unproved")
+def test_texts_without_labels_are_as_good_as_given_prevalences(
+    copy: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = write_texts(tmp_path, 120)
+    settings = ["decision.calibration=platt"]
+    options = ["--unlabelled", str(there), "--text", "body", "--objective", "fixed"]
+    assert cli.call(["tune", str(copy), *settings, *options]) == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "estimating prevalences from 120 texts of there.csv" in said
+    assert "Prevalences: of 48 labelled rows, and estimated for the 120 texts of there.csv" in said
+    assert "rows without text are left out, 1: " in said
+    assert "as frequent as they were labelled, not as estimated" in said
+
+    decision = read(copy, "config.json")["decision"]
+    refitted = decision.pop("refitted")
+    prevalence = refitted.pop("prevalence")
+    assert refitted == {"data": None, "settings": ["decision.objective=fixed", *settings]}
+    assert (prevalence["file"], prevalence["texts"]) == ("there.csv", 120)
+    assert set(prevalence["estimated"]) == set(prevalence["intervals"]) <= set(FinishedModel.load(run).labels.names)
+    for label, share in prevalence["estimated"].items():
+        low, high = prevalence["intervals"][label]
+        assert 0 < low <= share * 1.001
+        assert share * 0.999 <= high <= 1
+    assert any(offset != 0 for offset in decision["calibration"]["parameters"]["offset"])
+    assert "Made for label prevalences estimated from 120 unlabelled texts of there.csv" in (
+        copy / "README.md"
+    ).read_text(encoding="utf-8")
+    verify_bundle(copy)
+
+    given = tune(str(copy), **SHIFTED, prevalence=prevalence["estimated"])
+    assert given.pop("refitted")["settings"][-1].startswith("decision.prevalence=")
+    assert given == decision
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (
+            {},
+            r"R103\] decision\.calibration: expected platt, beta or isotonic beside .* found null; fix: add dec",
+        ),
+        ({"calibration": "temperature"}, r"decision\.calibration: .* found temperature; fix: add"),
+        (
+            {"calibration": "platt"},
+            r"decision\.objective: expected fixed or cost_plug_in beside prevalence.*--unlabelled",
+        ),
+        (
+            {"calibration": "platt", "risk": {"recall": 0.8}},
+            r"decision\.prevalence: expected null: the promise .*there\.csv",
+        ),
+        (
+            {**SHIFTED, "prevalence": {"cs": 0.5}},
+            r"C119\] --unlabelled: expected no given prev.* found decision\.prevalence=",
+        ),
+        (
+            {**SHIFTED, "overrides": ["evaluation.keep_scores=4"]},
+            r"calibration: expected none that needs all scores, for of 8 labels",
+        ),
+        ({**SHIFTED, "text": "comment"}, r"there\.csv.*found.*body.*--text COLUMN"),
+        ({**SHIFTED, "text": None}, r"there\.csv.*expected a column 'text'"),
+        (
+            {**SHIFTED, "count": 49},
+            r"D125\] .*there\.csv: expected at least 50 texts, found 49: prevalences among so few",
+        ),
+        ({**SHIFTED, "unlabelled": "nowhere.txt"}, r"D101\] nowhere\.txt: expected a file, found none"),
+        ({**SHIFTED, "unlabelled": None}, r"C119\] --text: expected --unlabelled, whose column it names, found none"),
+    ],
+)
+def test_prevalences_that_can_not_be_estimated_are_refused_before_scoring(
+    run: Path, tmp_path: Path, arguments: dict, match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tree(run)
+    monkeypatch.setattr(tuning.Task, "score", lambda *args: pytest.fail("scored"))
+    given = {"unlabelled": str(write_texts(tmp_path, arguments.pop("count", 60))), "text": "body", **arguments}
+    with pytest.raises(InputError, match=match):
+        tune(str(run), **given)
+    assert tree(run) == before
 
 
 def test_a_hub_id_is_no_folder() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hf_multilabel.cli.app import BatchSize, Model, begin, sort_arguments
-from hf_multilabel.request import check_refit, check_run, is_hub_id
+from hf_multilabel.request import check_refit, check_run, check_unlabelled, is_hub_id
 
 
 def tune(
@@ -29,6 +29,19 @@ def tune(
     split: Annotated[
         str, typer.Option(help="Which rows of DATA: validation, or train of other data. A single file is used whole.")
     ] = "validation",
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            help="Texts from where the model is used, without labels, in a file as predict takes them: how frequent "
+            "each label is there is estimated, with its interval, and probabilities are shifted to it. Some hundreds "
+            "of texts, drawn at random.",
+            metavar="FILE",
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Of --unlabelled: column of the text, as of DATA if not given; repeat it to join several."),
+    ] = None,
     batch_size: BatchSize = 32,
     output: Annotated[
         Path | None, typer.Option(help="Of a model on the Hub: the folder to download it to; default runs/NAME.")
@@ -46,13 +59,15 @@ def tune(
 
     Settings that are not given are those of the model's recipe. Results in metrics.json and the card are measured
     again. Examples: [bold]hf-multilabel tune runs/toxic labelled.csv --objective micro_f1[/bold],
-    [bold]hf-multilabel tune me/toxic labelled.csv --push[/bold]
+    [bold]hf-multilabel tune me/toxic labelled.csv --push[/bold],
+    [bold]hf-multilabel tune runs/toxic --unlabelled new.txt --objective fixed decision.calibration=platt[/bold]
     """
     overrides, data = sort_arguments(data, overrides)
     on_hub = is_hub_id(model)
     if not on_hub and (output or revision or push):
         raise typer.BadParameter("--output, --revision and --push are for a model on the Hub; this is a folder.")
     check_refit(overrides, split)
+    check_unlabelled(unlabelled, text, overrides)
     if not on_hub:
         check_run(model)
     begin(data=data)
@@ -60,6 +75,7 @@ def tune(
     from hf_multilabel.tuning import tune_hub_model
 
     settings = {"objective": objective, "split": split, "batch_size": batch_size}
+    settings |= {"unlabelled": unlabelled, "text": text}
     if on_hub:
         folder = output or Path("runs", model.split("/")[1])
         hub = {"folder": folder, "revision": revision, "push": push, "trust_remote_code": trust_remote_code}

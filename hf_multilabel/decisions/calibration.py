@@ -140,6 +140,11 @@ def as_logits(logits: ArrayLike | Tensor, where: str = "logits") -> NDArray[np.f
     return scores
 
 
+def log_odds(logits: NDArray[np.floating], calibration: dict[str, Any]) -> NDArray[np.floating]:
+    """Calibrated log-odds, (N, L)."""
+    return calibrate(torch.from_numpy(np.require(logits, requirements=["C", "W"])), calibration).numpy()
+
+
 def _offset(
     logits: NDArray[np.floating],
     calibration: dict[str, Any],
@@ -152,12 +157,12 @@ def _offset(
         return None
     if prevalence is not None and unlabelled is not None:
         raise ValueError("prevalence: expected null beside unlabelled, found both. Give one of the two.")
-    here = _log_odds(logits, calibration)
+    here = log_odds(logits, calibration)
     if unlabelled is not None:
         there = as_logits(unlabelled, "unlabelled")
         if there.shape[1] != logits.shape[1]:
             raise ValueError(f"unlabelled: expected {logits.shape[1]} labels, found {there.shape[1]}. Align them.")
-        return shift_prevalence(here, estimate_prevalence(here, _log_odds(there, calibration)))
+        return shift_prevalence(here, estimate_prevalence(here, log_odds(there, calibration)))
     names = {name: label for label, name in enumerate(labels or ())}
     wanted = np.full(logits.shape[1], np.nan)
     for name, share in (prevalence or {}).items():
@@ -167,10 +172,6 @@ def _offset(
             raise ValueError(f"prevalence.{name}: expected a number between 0 and 1, found {share!r}. Correct it.")
         wanted[names[name]] = share
     return shift_prevalence(here, wanted)
-
-
-def _log_odds(logits: NDArray[np.floating], calibration: dict[str, Any]) -> NDArray[np.floating]:
-    return calibrate(torch.from_numpy(np.require(logits, requirements=["C", "W"])), calibration).numpy()
 
 
 def _plain(value: Any) -> Any:

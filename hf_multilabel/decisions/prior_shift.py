@@ -36,7 +36,8 @@ def estimate_prevalence(here: NDArray[np.floating], there: NDArray[np.floating])
     """Prevalences of unlabelled rows: the fixed point of expectation maximisation, (L,). Saerens et al. 2002.
 
     EM climbs the likelihood of one number a label, which is concave; halving an interval around its maximum finds the
-    point EM tends to, and finds it also where EM would take thousands of steps.
+    point EM tends to, and finds it also where EM would take thousands of steps. Log-odds that are off by the same on
+    both sides are not forgiven: calibrate the level of each label first. `prevalence` gives intervals, too.
 
     Args:
         here: Calibrated log-odds of the held-out rows, (N, L).

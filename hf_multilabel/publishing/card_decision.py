@@ -172,6 +172,8 @@ def _describe_evidence(decision: Mapping[str, Any]) -> Iterator[str]:
         data = f" on {again['data']}" if again.get("data") else ""
         settings = f", with {', '.join(again['settings'])}" if again.get("settings") else ""
         yield f"Fitted again after training, with hf-multilabel tune{data}{settings}."
+        if there := again.get("prevalence"):
+            yield f"Made for label prevalences estimated from {there['texts']:,} unlabelled texts of {there['file']}."
 
 
 def _describe_scores(expected: Mapping[str, Any]) -> Iterator[str]:

@@ -217,6 +217,10 @@ def test_every_objective_and_rule_has_its_words() -> None:
             "anew 40 times, the middle 95% of a label's thresholds spread over 0.30 (median of the labels).",
         ),
         ({"refitted": {"data": "x.csv", "settings": ["decision.empty=allow"]}}, "tune on x.csv, with decision.empty"),
+        (
+            {"refitted": {"prevalence": {"file": "new.txt", "texts": 1200}}},
+            "Made for label prevalences estimated from 1,200 unlabelled texts of new.txt.",
+        ),
         ({"calibration": {"method": "temperature"}}, "Probabilities are calibrated first (temperature)."),
         (
             {"fitted_on": "validation", "rows": 1500, "objective": "macro_f1", "expected": {"macro_f1": 0.71}},
