@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,14 +108,27 @@ def compare(
         batch_size: Texts of one forward pass.
 
     Returns:
-        `rows`; `metrics`, from name to the values of a `Difference`; `labels`, the lines of `compare_labels`.
+        `rows`; `decisions`, what kind both are; `metrics`, from name to the values of a `Difference`; `labels`, the
+        lines of `compare_labels`.
 
     Raises:
         InputError: If models or data are not as expected, the label sets differ, or one of the models was trained, or
             its decision fitted, on these rows.
     """
     pair = score_pair(model, other, source, overrides, split=split, batch_size=batch_size)
-    return {"rows": pair.outcomes[0].rows, **describe_differences(pair)}
+    decisions = [decision_kind(finished.model.config.decision) for finished in pair.models]
+    return {"rows": pair.outcomes[0].rows, "decisions": decisions, **describe_differences(pair)}
+
+
+def decision_kind(decision: Mapping[str, Any]) -> str:
+    """What a decision is in a word: its objective, or its rule where that uses no cuts.
+
+    Example:
+        >>> decision_kind({"rule": "threshold", "objective": "balanced"})
+        'balanced'
+    """
+    rule, objective = decision["rule"], decision["objective"]
+    return {"threshold": objective, "threshold_top_k": f"{objective} and top_k"}.get(rule, rule)
 
 
 @dataclass(frozen=True)
