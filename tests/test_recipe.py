@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -394,6 +395,21 @@ def test_missing_recipe_names_the_nearest(work: Path) -> None:
         load_recipe("recipes/quikstart.yaml")
     with pytest.raises(InputError, match="give a path, or one of arxiv_topics, "):
         load_recipe("elsewhere/zzz")
+
+
+def test_a_missing_recipe_names_the_nearest_file_beside_it(work: Path) -> None:
+    (work / "own").mkdir()
+    (work / "own" / "mine.yaml").touch()
+    with pytest.raises(InputError, match=r"R001.*no such file; fix: write own/mine\.yaml$"):
+        load_recipe("own/min.yaml")
+
+
+@pytest.mark.parametrize("name", ["comments.csv", "comments.tsv.gz", "new comments.parquet"])
+def test_data_instead_of_a_recipe_are_shown_the_way(name: str, work: Path) -> None:
+    (work / name).write_text("text,toxic\n'oh, no\",1\n")
+    way = f"fix: write a recipe with: hf-multilabel inspect {shlex.quote(name)} --recipe mine.yaml"
+    with pytest.raises(InputError, match=f"R001.*expected a recipe, found the name of a data file; {way}$"):
+        load_recipe(name)
 
 
 def test_a_mapping_on_the_command_line_is_searched_by_key() -> None:
