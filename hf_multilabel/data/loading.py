@@ -256,6 +256,7 @@ def _read(
     first = next(tables[0] for tables in opened.values() if tables)
     declared = Declared.read(label_names).or_classes(first, request.columns)
     request = replace(request, order=declared.names or (known.names if known else ()))
+    guessed = request.columns is None
     request = find_label_columns(request, first, columns.names, known, findings)
     vocabulary = Vocabulary(declared.renames)
     read = {split: read_rows(split, tables, columns, request, vocabulary, findings) for split, tables in opened.items()}
@@ -266,7 +267,7 @@ def _read(
         space = LabelSpace.from_names(declared.names, where=declared.where)
     else:
         space = collect_space(vocabulary, not isinstance(request.columns, str), f"{source}:labels")
-    mapped = map_labels(read, vocabulary, space, findings, known is not None)
+    mapped = map_labels(read, vocabulary, space, findings, known=known is not None, guessed=guessed)
     raise_findings(findings)
     return mapped, space
 
