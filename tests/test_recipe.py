@@ -19,6 +19,7 @@ from hf_multilabel.decisions.thresholds import OPTIONS
 from hf_multilabel.errors import InputError
 from hf_multilabel.losses import LOSSES, build_loss, loss_options, loss_weights
 from hf_multilabel.recipe import load_recipe
+from hf_multilabel.recipe.loading import blame
 from hf_multilabel.recipe.reading import reads_as_text
 from tests.recipe_text import VALID, load, refuse
 
@@ -420,3 +421,22 @@ def test_a_mapping_on_the_command_line_is_searched_by_key() -> None:
 def test_a_whole_section_on_the_command_line_is_shown_the_way() -> None:
     with pytest.raises(InputError, match=r"found the key 'loss'; fix: write for instance loss.KEY=VALUE"):
         load_recipe("quickstart", ["loss={name: bce}"])
+
+
+@pytest.mark.parametrize(
+    ("section", "said", "overrides", "match"),
+    [
+        ("decision", "risk: expected a, found 0.5. Lower it.", ["decision.risk={recall: 0.9}"],
+         r"^error\[R900\] decision\.risk: expected a, found 0\.5; fix: lower it$"),
+        ("decision", "risk.recall: expected a, found 0.5. Lower it.", ["decision.risk={recall: 0.9}"],
+         r"^error\[R900\] decision\.risk\.recall: expected a"),
+        ("decision", "risk: expected a, found b. Lower it.", [], r"x\.yaml decision\.risk: expected a, found b; fix: low"),
+        ("decision", "probs: expected a, found b. Align them.", [], r"x\.yaml decision: probs: expected a, .*; fix: align"),
+        ("training", "no such optimizer", [], r"x\.yaml training: no such optimizer; fix: change the recipe's value$"),
+    ],
+)  # fmt: skip
+def test_what_lower_rooms_refuse_names_the_key_and_one_fix(
+    section: str, said: str, overrides: list[str], match: str, work: Path
+) -> None:
+    with pytest.raises(InputError, match=match), blame(load(VALID, *overrides), section):
+        raise ValueError(said)
