@@ -182,7 +182,8 @@ def _open(
     """The splits of a source, among them train, unless a finished model's labels are known."""
     findings = Findings()
     opened = open_source(source, findings, renamed=renamed, revision=revision, config=config, only=only)
-    if known is None and "train" not in opened:
+    # a file that can't be read has said so
+    if known is None and "train" not in opened and (opened or not findings):
         found = ", ".join(map(repr, opened)) or "none"
         findings.add("D104", f"{source}:train", f"expected a train split, found {found}", "name it in data.splits")
     raise_findings(findings)

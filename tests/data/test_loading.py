@@ -299,6 +299,11 @@ def test_several_text_columns_and_markup(write) -> None:
     assert data.splits["train"]["text"][:] == ["A & B one two"]
 
 
+@pytest.mark.parametrize("content", ["", "text|labels\na|x\n", "a,a\nb,x\n"])
+def test_a_file_that_can_not_be_read_is_one_finding(write, content: str) -> None:
+    assert len(error_of(write("a.csv", content)).splitlines()) == 1
+
+
 def test_findings_of_all_files_come_together(write, tmp_path: Path) -> None:
     write("train.csv", "text,labels\na,x\n,y\nc\n")
     write("test.csv", 'text,labels\n"open,x\n')
