@@ -48,7 +48,10 @@ def test_a_guarantee_travels_with_the_model(
 @pytest.mark.parametrize(
     ("overrides", "match"),
     [
-        (["decision.risk={recall: 0.99}"], r"R900\] decision\.risk: expected at least 99 validation rows .*, found 4\d"),
+        (
+            ["decision.risk={recall: 0.99}"],
+            r"R900\] decision\.risk: expected at least 99 validation rows .*, found 4\d",
+        ),
         (["decision.risk={recall: 0.99}"], r"fix: label more, train with a larger data\.validation_size, or lower"),
         (
             ["decision.objective=fixed", "decision.shrinkage=null", "decision.prevalence={Phisics: 0.1}"],

@@ -23,7 +23,9 @@ def find_study(path: str | Path) -> Path:
         if file.is_file():
             return file
     names = sorted(file.stem for file in shipped.glob("*.yaml"))
-    known = dict(zip(names, names, strict=True)) | {file.stem: str(file) for file in sorted(named.parent.glob("*.y*ml"))}
+    known = dict(zip(names, names, strict=True)) | {
+        file.stem: str(file) for file in sorted(named.parent.glob("*.y*ml"))
+    }
     near = nearest(named.stem, known)
     fix = f"write {one_line(known[near])}" if near else f"give a path, or one of {', '.join(names)}"
     raise InputError(Finding("R001", show(str(path)), "expected a study, found no such file", fix))

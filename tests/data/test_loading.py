@@ -272,7 +272,9 @@ def test_texts_without_labels_are_said_to_be_for_predict(write, labels: list[str
 def test_columns_of_like_names_are_offered(write) -> None:
     path = write("a.csv", "comment_text,Toxic,mild\nx,1,0\n")
     message = error_of(path, known_labels=LabelSpace.from_names(["toxic", "mild"]), labels=None, text="comment")
-    assert "found the columns 'comment_text', 'Toxic', 'mild'; fix: did you mean 'comment_text'? set data.text" in message
+    assert (
+        "found the columns 'comment_text', 'Toxic', 'mild'; fix: did you mean 'comment_text'? set data.text" in message
+    )
     assert "a.csv:toxic: expected a column 'toxic'" in message
     assert "fix: did you mean 'Toxic'? set data.labels" in message
 
