@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hf_multilabel.evaluation.metrics import LOWER_IS_BETTER
 from hf_multilabel.progress import current_console, emit, mode
 
 # The columns of a results table that people compare first; metrics.json holds all of them.
@@ -27,8 +28,10 @@ SHOWN_METRICS = (
     "recall_at_5",
     "ndcg_at_5",
 )
-# Those of them that stand with their 95% confidence intervals.
+# Those of them that stand with their 95% confidence intervals; what a comparison finds of them is said in words.
 SHOWN_INTERVALS = ("micro_f1", "macro_f1")
+# Below it, a difference is called one.
+SIGNIFICANT = 0.05
 
 
 def note(text: str) -> None:
@@ -119,24 +122,40 @@ def _cell(found: Mapping[str, Any], metric: str) -> str:
     return f"{found[metric]:.4f}{ends}"
 
 
-def comparison_table(first: str, second: str, differences: Mapping[str, Mapping[str, float]]) -> Table:
+def comparison_table(
+    first: str, second: str, differences: Mapping[str, Mapping[str, float]], decisions: Sequence[str] = ()
+) -> Table:
     """Two models on the same rows: values, their difference with its interval, and the chance of it without one.
 
     Args:
         first: The model to compare with.
         second: The model that may be better.
         differences: Metric to the values of a `Difference`; shown are `SHOWN_METRICS`.
+        decisions: What kind those of both models are; said where they differ.
     """
     title = f"1: {first}\n2: {second}\nDifference: 2 - 1, with its 95% interval on rows drawn like these"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(title), title_justify="left", caption_justify="left")
     for name in ("metric", "1", "2", "difference", "p"):
         table.add_column(name, justify="left" if name == "metric" else "right")
     for metric in SHOWN_METRICS:
         if found := differences.get(metric):
             span = f"{found['difference']:+.4f} \\[{found['low']:+.3f}, {found['high']:+.3f}]"
             values = (f"{found['first']:.4f}", f"{found['second']:.4f}")
-            table.add_row(metric, *values, span, f"{found['p_value']:.3f}")
+            name = f"{metric} (lower is better)" if metric in LOWER_IS_BETTER else metric
+            table.add_row(name, *values, span, f"{found['p_value']:.3f}")
+    verdicts = [_verdict(metric, differences[metric]) for metric in SHOWN_INTERVALS if metric in differences]
+    said = ["; ".join(verdicts), "p: of single tests, not corrected for their number (p of labels is)"]
+    said += [f"decisions differ: {', '.join(decisions)}"] if len(set(decisions)) > 1 else []
+    table.caption = escape("\n".join(filter(None, said)))
     return table
+
+
+def _verdict(metric: str, found: Mapping[str, float]) -> str:
+    """What a comparison finds of a metric of which more is better."""
+    if found["p_value"] >= SIGNIFICANT:
+        return f"{metric}: no difference found (p {found['p_value']:.3f})"
+    better = 2 if found["difference"] > 0 else 1
+    return f"{metric}: {better} is better by {abs(found['difference']):.4f} (p {found['p_value']:.3f})"
 
 
 def compared_labels_table(lines: Sequence[Mapping[str, Any]], shown: int = 10) -> Table:
@@ -147,7 +166,7 @@ def compared_labels_table(lines: Sequence[Mapping[str, Any]], shown: int = 10) -
         shown: Labels at most.
     """
     differing = [line for line in lines if line["only_first"] or line["only_second"]]
-    sure = sum(line["p_corrected"] < 0.05 for line in lines)
+    sure = sum(line["p_corrected"] < SIGNIFICANT for line in lines)
     title = f"Labels: decided differently on {len(differing):,} of {len(lines):,}, significantly on {sure:,}"
     table = Table(title=title, title_justify="left")
     # a name may take several lines, but all of it is there; numbers stay whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,7 @@ from hf_multilabel.evaluation.comparison import compare_labels, compare_runs
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.judging import COUNTS, TrainingCounts
-from hf_multilabel.overlap import (
-    TOLERATED,
-    fingerprints,
-    fitted_share,
-    trained_share,
-    warn_of_fitted_rows,
-    warn_of_trained_rows,
-)
+from hf_multilabel.overlap import check_new, fingerprints, fitted_share, warn_of_fitted_rows, warn_of_trained_rows
 from hf_multilabel.preparing import balance_of
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.recipe.opening import find_data
@@ -70,7 +63,7 @@ def evaluate(
         training_counts(finished, recipe, data),
     )  # fmt: skip
     texts = data.splits[split]["text"][:]
-    warn_of_trained_rows(trained_share(finished, texts))
+    warn_of_trained_rows(finished, texts)
     share = fitted_share(finished, texts)
     if warn_of_fitted_rows(share, "its scores here are optimistic, and not shown"):
         del found["tuned"]
@@ -115,14 +108,27 @@ def compare(
         batch_size: Texts of one forward pass.
 
     Returns:
-        `rows`; `metrics`, from name to the values of a `Difference`; `labels`, the lines of `compare_labels`.
+        `rows`; `decisions`, what kind both are; `metrics`, from name to the values of a `Difference`; `labels`, the
+        lines of `compare_labels`.
 
     Raises:
-        InputError: If models or data are not as expected, the label sets differ, or one of the decisions was fitted on
-            these rows.
+        InputError: If models or data are not as expected, the label sets differ, or one of the models was trained, or
+            its decision fitted, on these rows.
     """
     pair = score_pair(model, other, source, overrides, split=split, batch_size=batch_size)
-    return {"rows": pair.outcomes[0].rows, **describe_differences(pair)}
+    decisions = [decision_kind(finished.model.config.decision) for finished in pair.models]
+    return {"rows": pair.outcomes[0].rows, "decisions": decisions, **describe_differences(pair)}
+
+
+def decision_kind(decision: Mapping[str, Any]) -> str:
+    """What a decision is in a word: its objective, or its rule where that uses no cuts.
+
+    Example:
+        >>> decision_kind({"rule": "threshold", "objective": "balanced"})
+        'balanced'
+    """
+    rule, objective = decision["rule"], decision["objective"]
+    return {"threshold": objective, "threshold_top_k": f"{objective} and top_k"}.get(rule, rule)
 
 
 @dataclass(frozen=True)
@@ -171,14 +177,7 @@ def score_pair(
     as_read = prepared == {key: getattr(recipe.data, key) for key in PREPARATION}
     read = data if as_read else load_rows(first, source, overrides, **prepared)[1]
     for finished, rows in ((first, data), (second, read)):
-        texts = rows.splits[split]["text"][:]
-        warn_of_trained_rows(trained_share(finished, texts))
-        share = fitted_share(finished, texts)
-        if share > TOLERATED:
-            part = "those" if share == 1 else f"{share:.0%} of them among those"
-            found = f"expected rows that no decision was fitted on, found {part} of {finished.name}"
-            fix = "give rows that neither model was fitted on" + (", or --split test" if split != "test" else "")
-            raise InputError(Finding("C111", f"{recipe.data.source}:{split}", found, fix))
+        check_new(finished, rows.splits[split]["text"][:], f"{recipe.data.source}:{split}", split)
     note(f"comparing on {len(data.splits[split]):,} rows of {split}")
     keep = recipe.evaluation.keep_scores
     # a weight of both: what is rare must not depend on whose outcome it is

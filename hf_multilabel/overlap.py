@@ -40,10 +40,34 @@ def _share_of_sketch(metrics: Mapping[str, Any], texts: Sequence[str]) -> float:
     return shared_rows(counted["train_sketch"], texts) if "train_sketch" in counted and len(texts) else 0.0
 
 
-def warn_of_trained_rows(share: float) -> None:
-    """Say what share of the rows at hand the model was trained on, if it is more than splits have in common."""
-    if share > TOLERATED:
-        note(f"warning: the model was trained on {rows_of(share)}: its scores here say nothing of new texts")
+def warn_of_trained_rows(finished: FinishedModel, texts: Sequence[str]) -> None:
+    """Say what share of the rows at hand a model was trained on, if it is more than splits have in common."""
+    if (share := trained_share(finished, texts)) > TOLERATED:
+        known = f"{finished.name} was trained on {rows_of(share)}"
+        note(f"warning: the model {known}: its scores here say nothing of new texts")
+
+
+def check_new(finished: FinishedModel, texts: Sequence[str], where: str, split: str) -> None:
+    """Refuse to compare a model on rows that it was trained on, or that its decision was fitted on.
+
+    Args:
+        finished: The model.
+        texts: Of the rows.
+        where: Names them.
+        split: Theirs.
+
+    Raises:
+        InputError: If more than `TOLERATED` of them are such.
+    """
+    for share, who in (
+        (trained_share(finished, texts), "neither model was trained"),
+        (fitted_share(finished, texts), "no decision was fitted"),
+    ):
+        if share > TOLERATED:
+            part = "those" if share == 1 else f"{share:.0%} of them among those"
+            what = f"expected rows that {who} on, found {part} of {finished.name}"
+            fix = "give rows that neither model was trained or fitted on" + (", or --split test" * (split != "test"))
+            raise InputError(Finding("C111", where, what, fix))
 
 
 def warn_of_fitted_rows(share: float, consequence: str) -> bool:

@@ -102,7 +102,7 @@ def report_run(
     trained = 1.0 if split == "train" and source is None else trained_share(finished, measured)
     share = fitted_share(finished, measured)
     if trained_on := trained > TOLERATED:
-        note(f"warning: the model was trained on {rows_of(trained)}: the report refuses its scores")
+        note(f"warning: the model {finished.name} was trained on {rows_of(trained)}: the report refuses its scores")
     if trained_on or warn_of_fitted_rows(share, "the report refuses its scores"):
         del metrics["tuned"]
     outcome = judge(scores if calibrated is None else calibrated, targets, decision, *counted)

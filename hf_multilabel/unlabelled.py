@@ -17,7 +17,7 @@ from hf_multilabel.data.texts import read_texts
 from hf_multilabel.decisions.prevalence import LEVELLING, fit_prevalence
 from hf_multilabel.errors import Finding, InputError, raise_findings
 from hf_multilabel.inference import FinishedModel
-from hf_multilabel.overlap import trained_share, warn_of_trained_rows
+from hf_multilabel.overlap import warn_of_trained_rows
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.sections import DecisionSection
 
@@ -93,7 +93,7 @@ class UnlabelledTexts:
 
     def score(self, finished: FinishedModel, batch_size: int) -> np.ndarray:
         """Logits, (M, L), after a warning if the model was trained on the texts."""
-        warn_of_trained_rows(trained_share(finished, self.texts))
+        warn_of_trained_rows(finished, self.texts)
         rows, labels = Dataset.from_dict({"text": self.texts}), len(finished.labels)
         nothing = csr_matrix((len(rows), labels), dtype=bool)
         return finished.scorer(rows, nothing, labels, batch_size, "unlabelled texts")()

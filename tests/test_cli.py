@@ -464,8 +464,11 @@ def test_evaluate_prints_and_writes(finished: Path, tmp_path: Path) -> None:
 def test_evaluate_compares_two_models(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "compared.json"
     assert cli.call(["evaluate", str(finished), "--compare", str(finished), "--output", str(output)]) == 0
-    assert "Difference: 2 - 1" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Difference: 2 - 1" in said
+    assert "micro_f1: no difference found (p 1.000)" in said
     found = json.loads(output.read_text())["test"]
+    assert found["decisions"] == ["balanced", "balanced"]
     assert (found["rows"], len(found["labels"])) == (16, 8)
     assert found["metrics"]["micro_f1"]["difference"] == 0
     assert found["metrics"]["micro_f1"]["p_value"] == 1

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 from rich.table import Table
 
-from hf_multilabel.console import prevalence_table, results_table
+from hf_multilabel.console import comparison_table, prevalence_table, results_table
 
 
 def printed(results: dict) -> str:
@@ -49,3 +49,28 @@ def test_prevalences_show_what_is_not_known_and_how_many_are_left_out() -> None:
     assert "[a] 12.50% 25.00% 20.00% to 30.50%" in said
     assert "b 0.00% - -" in said
     assert "... 1 more, which differ less" in said
+
+
+def compared(micro: float, macro: float, p_value: float, decisions: tuple[str, ...] = ()) -> str:
+    found = {"first": 0.5, "second": 0.5, "low": -0.1, "high": 0.1}
+    differences = {
+        "micro_f1": {**found, "difference": micro, "p_value": 0.72},
+        "macro_f1": {**found, "difference": macro, "p_value": p_value},
+        "hamming_loss": {**found, "difference": -0.1, "p_value": 0.004},
+    }
+    return " ".join(exported(comparison_table("a", "[b]", differences, decisions)).split())
+
+
+def test_a_comparison_says_which_is_better() -> None:
+    said = compared(0.02, 0.0312, 0.004)
+    assert "micro_f1: no difference found (p 0.720); macro_f1: 2 is better by 0.0312 (p 0.004)" in said
+    assert "macro_f1: 1 is better by 0.0312 (p 0.049)" in compared(0.02, -0.0312, 0.049)
+    assert "macro_f1: no difference found (p 0.050)" in compared(0.02, -0.0312, 0.05)
+    assert "p: of single tests, not corrected for their number" in said
+    assert "hamming_loss (lower is better)" in said
+    assert "_f1 (lower" not in said
+
+
+def test_a_comparison_says_when_decisions_are_of_two_kinds() -> None:
+    assert "decisions differ: cost_plug_in, balanced" in compared(0, 0, 1, ("cost_plug_in", "balanced"))
+    assert "decisions differ" not in compared(0, 0, 1, ("balanced", "balanced"))

@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hf_multilabel.decisions.thresholds import OPTIONS
 from hf_multilabel.errors import InputError
 from hf_multilabel.losses import LOSSES, build_loss, loss_options, loss_weights
 from hf_multilabel.recipe import load_recipe
+from hf_multilabel.recipe.loading import blame
 from hf_multilabel.recipe.reading import reads_as_text
 from tests.recipe_text import VALID, load, refuse
 
@@ -396,6 +398,21 @@ def test_missing_recipe_names_the_nearest(work: Path) -> None:
         load_recipe("elsewhere/zzz")
 
 
+def test_a_missing_recipe_names_the_nearest_file_beside_it(work: Path) -> None:
+    (work / "own").mkdir()
+    (work / "own" / "mine.yaml").touch()
+    with pytest.raises(InputError, match=r"R001.*no such file; fix: write own/mine\.yaml$"):
+        load_recipe("own/min.yaml")
+
+
+@pytest.mark.parametrize("name", ["comments.csv", "comments.tsv.gz", "new comments.parquet"])
+def test_data_instead_of_a_recipe_are_shown_the_way(name: str, work: Path) -> None:
+    (work / name).write_text("text,toxic\n'oh, no\",1\n")
+    way = f"fix: write a recipe with: hf-multilabel inspect {shlex.quote(name)} --recipe mine.yaml"
+    with pytest.raises(InputError, match=f"R001.*expected a recipe, found the name of a data file; {way}$"):
+        load_recipe(name)
+
+
 def test_a_mapping_on_the_command_line_is_searched_by_key() -> None:
     with pytest.raises(InputError, match=r"override data.augment=\{rate: 0.2\} data.augment.method: "):
         load_recipe("quickstart", ["data.augment={rate: 0.2}"])
@@ -404,3 +421,22 @@ def test_a_mapping_on_the_command_line_is_searched_by_key() -> None:
 def test_a_whole_section_on_the_command_line_is_shown_the_way() -> None:
     with pytest.raises(InputError, match=r"found the key 'loss'; fix: write for instance loss.KEY=VALUE"):
         load_recipe("quickstart", ["loss={name: bce}"])
+
+
+@pytest.mark.parametrize(
+    ("section", "said", "overrides", "match"),
+    [
+        ("decision", "risk: expected a, found 0.5. Lower it.", ["decision.risk={recall: 0.9}"],
+         r"^error\[R900\] decision\.risk: expected a, found 0\.5; fix: lower it$"),
+        ("decision", "risk.recall: expected a, found 0.5. Lower it.", ["decision.risk={recall: 0.9}"],
+         r"^error\[R900\] decision\.risk\.recall: expected a"),
+        ("decision", "risk: expected a, found b. Lower it.", [], r"x\.yaml decision\.risk: expected a, .*; fix: low"),
+        ("decision", "probs: expected a, found b. Align them.", [], r"x\.yaml decision: probs: expected.*; fix: align"),
+        ("training", "no such optimizer", [], r"x\.yaml training: no such optimizer; fix: change the recipe's value$"),
+    ],
+)  # fmt: skip
+def test_what_lower_rooms_refuse_names_the_key_and_one_fix(
+    section: str, said: str, overrides: list[str], match: str, work: Path
+) -> None:
+    with pytest.raises(InputError, match=match), blame(load(VALID, *overrides), section):
+        raise ValueError(said)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy.sparse import csr_matrix
 from hf_multilabel.errors import EnvironmentFault, Finding, InputError
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.judging import measure
-from hf_multilabel.measurement import evaluate, load_rows
+from hf_multilabel.measurement import compare, evaluate, load_rows
 from hf_multilabel.prediction import predict_file
 from hf_multilabel.recipe import Recipe, load_recipe
 from hf_multilabel.remote_code.decision_multilabel import default_decision
@@ -322,7 +323,10 @@ def test_rows_of_the_training_are_known_in_a_brought_file(
 ) -> None:
     file = bring_rows(run[0], tmp_path / "rows.jsonl", {"train": known, "test": others})
     evaluate(str(run[0]), file, ["data.id=null"])
-    assert f"warning: the model was trained on {said}" in " ".join(capsys.readouterr().err.split())
+    assert f"warning: the model {run[0]} was trained on {said}" in " ".join(capsys.readouterr().err.split())
+    what = f"neither model was trained on, found {'those' if not others else '25% of them among those'} of {run[0]}"
+    with pytest.raises(InputError, match=f"C111.*{re.escape(what)}; fix: give rows that neither model was trained"):
+        compare(str(run[0]), str(run[0]), file, ["data.id=null"])
 
 
 def test_the_runs_own_test_rows_are_not_those_of_the_training(

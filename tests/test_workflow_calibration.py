@@ -48,11 +48,14 @@ def test_a_guarantee_travels_with_the_model(
 @pytest.mark.parametrize(
     ("overrides", "match"),
     [
-        (["decision.risk={recall: 0.99}"], r"risk: expected at least 99 validation rows for this guarantee, found 4\d"),
-        (["decision.risk={recall: 0.99}"], r"Label more, train with a larger data\.validation_size, or lower"),
         (
-            ["decision.objective=fixed", "decision.shrinkage=null", "decision.prevalence={nothing: 0.1}"],
-            r"prevalence: expected names among the labels",
+            ["decision.risk={recall: 0.99}"],
+            r"R900\] decision\.risk: expected at least 99 validation rows .*, found 4\d",
+        ),
+        (["decision.risk={recall: 0.99}"], r"fix: label more, train with a larger data\.validation_size, or lower"),
+        (
+            ["decision.objective=fixed", "decision.shrinkage=null", "decision.prevalence={Phisics: 0.1}"],
+            r"R900\] decision\.prevalence: expected names among the labels, found 'Phisics'; fix: .* mean 'Physics'\?$",
         ),
     ],
 )

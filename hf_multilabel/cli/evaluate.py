@@ -52,7 +52,7 @@ def evaluate(
         show(results_table({split: found}), asked=True)
     else:
         found = compare(model, other, data, overrides, split=split, batch_size=batch_size)
-        show(comparison_table(model, other, found["metrics"]), asked=True)
+        show(comparison_table(model, other, found["metrics"], found["decisions"]), asked=True)
         show(compared_labels_table(found["labels"]), asked=True)
     if output is not None:
         output.write_text(json.dumps({split: found}, indent=1) + "\n", encoding="utf-8")

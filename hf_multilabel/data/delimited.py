@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
+import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +19,10 @@ from hf_multilabel.data.lines import read_lines
 from hf_multilabel.data.tables import BATCH_ROWS, Batch, Table
 
 DELIMITERS = (",", ";", "\t", "|")
+QUOTED = re.compile('"[^"]*"')
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+
+logger = logging.getLogger(__name__)
 
 # Legal documents pass the default of 131,072 characters a field. The limit is one for the whole process.
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
@@ -29,9 +34,9 @@ def open_delimited(path: Path, findings: Findings, delimiter: str | None = None)
     Args:
         path: The file; .gz is unpacked.
         findings: Receives what is wrong with the header; None is returned then.
-        delimiter: One character; None: tab where the name says .tsv, else comma.
+        delimiter: One character; None: tab where the name says .tsv, else comma, or semicolon as its header has it.
     """
-    delimiter = delimiter or ("\t" if ".tsv" in path.suffixes else ",")
+    delimiter = delimiter or ("\t" if ".tsv" in path.suffixes else comma_or_semicolon(path))
     before = len(findings)
     start, header = next(_records(path, delimiter, findings), (1, []))
     if len(findings) > before:
@@ -57,6 +62,21 @@ def open_delimited(path: Path, findings: Findings, delimiter: str | None = None)
             yield Batch(cells, places, str(path))
 
     return Table(str(path), dict.fromkeys(header, pa.large_string()), read)
+
+
+def comma_or_semicolon(path: Path) -> str:
+    """What separates the columns of a file: a semicolon, which is said, if its header has one and no comma."""
+    header = next((line for _, line in read_lines(path, Findings()) if line.strip()), "")
+    bare = QUOTED.sub("", header)
+    if ";" not in bare or "," in bare:
+        return ","
+    _say_semicolon(str(path))
+    return ";"
+
+
+@functools.cache  # once a file: a command may open it several times
+def _say_semicolon(path: str) -> None:
+    logger.warning("%s: read with ; as delimiter", path)
 
 
 def _check_header(path: Path, line: int, header: list[str], delimiter: str, findings: Findings) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_multilabel.data.findings import Findings
-from hf_multilabel.data.label_columns import zero_one
+from hf_multilabel.data.label_columns import ONE, ZERO, zero_one
 from hf_multilabel.data.tables import Table, describe, is_list, is_text
 from hf_multilabel.errors import Finding, InputError
 
@@ -127,6 +127,8 @@ def _guess_format(guess: Guess, table: Table, columns: Mapping[str, pa.Array], n
     if cells and all(cell.startswith("[") and cell.endswith("]") for cell in cells):
         guess.add("label_format", "list", "cells are written as lists")
         return
+    if cells and set(cells) <= {*ZERO, *ONE}:
+        return  # one 0/1 column, which reading says how to name
     delimiter = guess_delimiter(cells)
     reason = "between names that come again" if any(delimiter in cell for cell in cells) else "every cell is one label"
     guess.add("label_delimiter", delimiter, reason)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +12,9 @@ import pyarrow as pa
 from hf_multilabel.data.columns import as_tuple
 from hf_multilabel.data.findings import Findings, shown
 from hf_multilabel.data.label_columns import (
+    ONE,
     UNKNOWN,
+    ZERO,
     ColumnLabels,
     DelimitedLabels,
     LabelColumns,
@@ -180,6 +184,8 @@ def _ask_for_delimiter(table: Table, column: str, findings: Findings) -> None:
     found = f"text such as {shown(max(cells, key=len))}" if cells else "empty cells"
     if cells and all(cell.strip().startswith("[") for cell in cells):
         fix = "set data.label_format: list"
+    elif cells and set(cells) <= {*ZERO, *ONE}:
+        fix = f"write {shlex.quote(f'data.labels={json.dumps([column], ensure_ascii=False)}')}: it is a 0/1 column"
     else:
         guess = next((sign for sign in GUESSES if any(sign in cell for cell in cells)), "|")
         fix = f"set data.label_delimiter, probably to {guess!r}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +14,11 @@ from scipy.sparse import csr_matrix
 from hf_multilabel.data.columns import as_tuple
 from hf_multilabel.data.findings import Findings, shown
 from hf_multilabel.data.label_format import LABELS_FIX, LabelRequest
-from hf_multilabel.data.labels import LabelSpace, normalize, read_label_names
+from hf_multilabel.data.labels import LabelSpace, nearest_labels, normalize, read_label_names
 from hf_multilabel.data.rows import Rows
 from hf_multilabel.data.tables import Table
 from hf_multilabel.data.vocabulary import Vocabulary
-from hf_multilabel.errors import SHOWN
+from hf_multilabel.errors import SHOWN, Finding, InputError
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,13 @@ def find_label_columns(
         others: Columns of ids and texts.
         known: The labels of a finished model; a label without a column is a finding.
         findings: Receives what is wrong.
+
+    Raises:
+        InputError: If a model's labels are known and the table has no column of them: texts alone can't be measured.
     """
+    if known is not None:
+        wanted = known.names if request.columns is None else as_tuple(request.columns)
+        _check_labelled(table, wanted, others)
     if request.columns is not None:
         return request
     if known is None:
@@ -78,6 +86,19 @@ def find_label_columns(
     present = {normalize(name) for name in columns}
     table.check_columns([name for name in known.names if name not in present], findings, LABELS_FIX)
     return replace(request, columns=columns)
+
+
+def _check_labelled(table: Table, wanted: Sequence[str], others: Sequence[str]) -> None:
+    """Refuse a table with none of the wanted columns, and none of a like name, with one finding for all of them."""
+    free = [name for name in table.types if name not in others]
+    names = {normalize(name) for name in free}
+    if any(normalize(name) in names for name in wanted) or any(nearest_labels(n, free) for n in wanted[:SHOWN]):
+        return
+    more = f" and {len(wanted) - 3} more" if len(wanted) > 3 else ""
+    columns = f"the column{'s'[: len(wanted) > 1]} {', '.join(map(repr, wanted[:3]))}{more}"
+    what = f"expected labels in {columns}, found the columns {', '.join(map(repr, table.types)) or 'none'}"
+    fix = "set data.labels if they stand elsewhere; texts without labels are for `hf-multilabel predict`"
+    raise InputError(Finding("D103", f"{table.file}:labels", what, fix))
 
 
 def collect_space(vocabulary: Vocabulary, in_order: bool, where: str) -> LabelSpace:
@@ -106,7 +127,13 @@ def natural_key(name: str) -> tuple[int, str]:
 
 
 def map_labels(
-    splits: Mapping[str, Rows], vocabulary: Vocabulary, space: LabelSpace, findings: Findings, known: bool = False
+    splits: Mapping[str, Rows],
+    vocabulary: Vocabulary,
+    space: LabelSpace,
+    findings: Findings,
+    *,
+    known: bool = False,
+    guessed: bool = False,
 ) -> dict[str, Rows]:
     """The same rows with labels as ids of the label space, sorted.
 
@@ -117,6 +144,7 @@ def map_labels(
         findings: Receives each name that is not in the space, with its first row and the nearest name; and each label
             that a row both has and does not know.
         known: The label space is that of a finished model.
+        guessed: All 0/1 columns were taken for labels, so that another name may be none.
     """
     target = np.array([space.id_of.get(name, -1) for name in vocabulary.names], dtype=np.int64)
     matrices = [matrix for rows in splits.values() for matrix in (rows.labels, rows.unknown) if matrix is not None]
@@ -124,8 +152,18 @@ def map_labels(
     for position, number in enumerate(np.flatnonzero(target < 0)):
         # several unknown names may stand in one cell, so no sorting out by place
         name, where = vocabulary.names[number], vocabulary.places[number]
-        findings.append(space.unknown(name, where, int(held[number]), position < SHOWN, known))
+        finding = space.unknown(name, where, int(held[number]), position < SHOWN, known)
+        if known and guessed:
+            finding = replace(finding, fix=f"{_name_columns(space)} if it is no label; else {finding.fix}")
+        findings.append(finding)
     return {split: _map_rows(rows, target, space, findings) for split, rows in splits.items()}
+
+
+def _name_columns(space: LabelSpace, most: int = 10) -> str:
+    """How a command names the columns of the labels, of many only the first."""
+    names = json.dumps(space.names[:most], ensure_ascii=False)
+    names = names if len(space) <= most else f"{names[:-1]}, ...]"
+    return f"add {shlex.quote(f'data.labels={names}')} to the command"
 
 
 def _map_rows(rows: Rows, target: np.ndarray, space: LabelSpace, findings: Findings) -> Rows:

@@ -182,7 +182,8 @@ def _open(
     """The splits of a source, among them train, unless a finished model's labels are known."""
     findings = Findings()
     opened = open_source(source, findings, renamed=renamed, revision=revision, config=config, only=only)
-    if known is None and "train" not in opened:
+    # a file that can't be read has said so
+    if known is None and "train" not in opened and (opened or not findings):
         found = ", ".join(map(repr, opened)) or "none"
         findings.add("D104", f"{source}:train", f"expected a train split, found {found}", "name it in data.splits")
     raise_findings(findings)
@@ -256,6 +257,7 @@ def _read(
     first = next(tables[0] for tables in opened.values() if tables)
     declared = Declared.read(label_names).or_classes(first, request.columns)
     request = replace(request, order=declared.names or (known.names if known else ()))
+    guessed = request.columns is None
     request = find_label_columns(request, first, columns.names, known, findings)
     vocabulary = Vocabulary(declared.renames)
     read = {split: read_rows(split, tables, columns, request, vocabulary, findings) for split, tables in opened.items()}
@@ -266,7 +268,7 @@ def _read(
         space = LabelSpace.from_names(declared.names, where=declared.where)
     else:
         space = collect_space(vocabulary, not isinstance(request.columns, str), f"{source}:labels")
-    mapped = map_labels(read, vocabulary, space, findings, known is not None)
+    mapped = map_labels(read, vocabulary, space, findings, known=known is not None, guessed=guessed)
     raise_findings(findings)
     return mapped, space
 

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from hf_multilabel.data.findings import Findings
+from hf_multilabel.data.labels import either, nearest_labels
+from hf_multilabel.errors import SHOWN
 
 BATCH_ROWS = 8192
 
@@ -52,11 +54,12 @@ class Table:
     class_names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def check_columns(self, wanted: Sequence[str], findings: Findings, hint: str) -> bool:
-        """Add a finding for each column that is not there, listing those that are."""
+        """Add a finding for each column that is not there, listing those that are, and those of like names."""
         missing = [name for name in wanted if name not in self.types]
         for name in missing:
             what = f"expected a column {name!r}, found the columns {', '.join(map(repr, self.types)) or 'none'}"
-            findings.add("D103", f"{self.file}:{name}", what, hint)
+            near = nearest_labels(name, list(self.types)) if len(findings) < SHOWN else []
+            findings.add("D103", f"{self.file}:{name}", what, f"did you mean {either(near)}? {hint}" if near else hint)
         return not missing
 
 

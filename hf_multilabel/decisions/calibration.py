@@ -11,7 +11,7 @@ another matter: it needs rows that a calibration per label has not seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from torch.nn import functional
 from hf_multilabel.decisions.isotonic import fit_knots
 from hf_multilabel.decisions.logistic import FLOOR, STRENGTH, fit_common, fit_each
 from hf_multilabel.decisions.prior_shift import estimate_prevalence, shift_prevalence
+from hf_multilabel.errors import nearest
 from hf_multilabel.evaluation import as_label_sets
 from hf_multilabel.remote_code.calibration_multilabel import calibrate
 
@@ -167,7 +168,7 @@ def _offset(
     wanted = np.full(logits.shape[1], np.nan)
     for name, share in (prevalence or {}).items():
         if name not in names:
-            raise ValueError(f"prevalence: expected names among the labels, found {name!r}. Correct the name.")
+            raise ValueError(unknown_label(name, names))
         if not 0 < share < 1:
             raise ValueError(f"prevalence.{name}: expected a number between 0 and 1, found {share!r}. Correct it.")
         wanted[names[name]] = share
@@ -201,3 +202,15 @@ CALIBRATORS: dict[str, Fit] = {
     "isotonic": isotonic,
     "prior_shift": prior_shift,
 }
+
+
+def unknown_label(name: str, labels: Iterable[str]) -> str:
+    """The message about a prevalence of a label that there is not.
+
+    Example:
+        >>> unknown_label("toxc", ["toxic", "mild"])
+        "prevalence: expected names among the labels, found 'toxc'. Correct the name: did you mean 'toxic'?"
+    """
+    near = nearest(name, labels)
+    meant = f": did you mean {near!r}?" if near else "."
+    return f"prevalence: expected names among the labels, found {name!r}. Correct the name{meant}"

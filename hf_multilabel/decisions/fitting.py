@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from hf_multilabel.decisions.calibration import as_logits, fit_calibration
+from hf_multilabel.decisions.calibration import as_logits, fit_calibration, unknown_label
 from hf_multilabel.decisions.risk_control import check_risk, fit_risk, least_rows
 from hf_multilabel.decisions.thresholds import fit_decision
 from hf_multilabel.evaluation import as_label_sets
@@ -122,7 +122,7 @@ def check_promises(
         ValueError: If `prevalence` names another label, or even a flawless model would get no guarantee.
     """
     for name in set(prevalence or ()) - set(labels):
-        raise ValueError(f"prevalence: expected names among the labels, found {name!r}. Correct the name.")
+        raise ValueError(unknown_label(name, labels))
     if risk is None:
         return
     _, judged = divide_rows(targets.shape[0], risk, calibration)

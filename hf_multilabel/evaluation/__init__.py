@@ -4,6 +4,7 @@ from hf_multilabel.evaluation.comparison import CORRECTIONS, Difference, compare
 from hf_multilabel.evaluation.frequency import split_by_frequency
 from hf_multilabel.evaluation.intervals import INTERVALS, confidence_intervals
 from hf_multilabel.evaluation.metrics import (
+    LOWER_IS_BETTER,
     METRICS,
     evaluate_outcome,
     evaluate_predictions,
@@ -18,6 +19,7 @@ from hf_multilabel.evaluation.scores import Scores, TopScores
 __all__ = [
     "CORRECTIONS",
     "INTERVALS",
+    "LOWER_IS_BETTER",
     "METRICS",
     "Difference",
     "Outcome",

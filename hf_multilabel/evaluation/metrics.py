@@ -322,3 +322,5 @@ METRICS: dict[str, Callable[..., float | int | None]] = {
     "rows_without_labels": rows_without_labels,
     "labels_without_positives": labels_without_positives,
 }
+# Keys of `METRICS` that are 0, or least, where nothing is wrong.
+LOWER_IS_BETTER = ("hamming_loss", "classwise_ece", "brier_score", "coverage_error", "ranking_loss", "one_error")

@@ -7,8 +7,9 @@ import functools
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from hf_multilabel.recipe.opening import open_recipe
 from hf_multilabel.recipe.overrides import apply_override
 from hf_multilabel.recipe.paths import PathProblem, resolve_backbone, resolve_file, resolve_output, resolve_source
 from hf_multilabel.recipe.peft import PeftSection
-from hf_multilabel.recipe.reading import Document, Keys, reads_as_text
+from hf_multilabel.recipe.reading import Document, Keys, dotted, reads_as_text
 from hf_multilabel.recipe.secrets import find_secrets, mask
 from hf_multilabel.recipe.sections import DecisionSection, EvaluationSection, HubSection, ReportSection
 
 # Lists whose items are label names: whatever looks like a number, a date or yes/no must be quoted.
 LABEL_KEYS: tuple[Keys, ...] = (("data", "labels"), ("data", "label_names"))
+# How lower rooms refuse a value: its key, what was expected and found, and what to do.
+REFUSED = re.compile(r"([a-z_.]+): (expected .*)\. ([A-Z].*)")
 OUTPUT: Keys = ("training", "output_dir")
 
 
@@ -53,6 +56,7 @@ class Recipe:
         report: What is written for people to look at.
         hub: Where the run is pushed to.
         written: Paths as the user wrote them, by their keys.
+        overridden: Keys whose values come from the command line.
     """
 
     path: Path
@@ -66,6 +70,7 @@ class Recipe:
     report: ReportSection
     hub: HubSection
     written: dict[Keys, str]
+    overridden: frozenset[Keys] = frozenset()
 
     @property
     def name(self) -> str:
@@ -105,8 +110,19 @@ def blame(recipe: Recipe, section: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, ImportError, RuntimeError) as error:
-        what = " ".join(str(error).split()).rstrip(".")
-        raise InputError(Finding("R900", f"{recipe.path} {section}", what, "change the recipe's value")) from error
+        raise InputError(_refusal(recipe, section, " ".join(str(error).split()))) from error
+
+
+def _refusal(recipe: Recipe, section: str, said: str) -> Finding:
+    """What a lower room says of a value: its key is the place, and its last sentence the fix."""
+    where, what, fix = section, said.rstrip("."), "change the recipe's value"
+    if found := REFUSED.fullmatch(said):
+        key, what, fix = found[1], f"{found[1]}: {found[2]}", found[3][0].lower() + found[3][1:].rstrip(".")
+        held = getattr(recipe, section)
+        if key.partition(".")[0] in (held if isinstance(held, dict) else type(held).model_fields):
+            where, what = f"{section}.{key}", found[2]
+    is_typed = any(dotted(keys) in (where, where.rpartition(".")[0]) for keys in recipe.overridden)
+    return Finding("R900", where if is_typed else f"{recipe.path} {where}", what, fix)
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -139,7 +155,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         findings = contract_findings(error, document, schema()) | findings
         raise InputError(_in_order(document, findings)) from None
     raise_findings(_in_order(document, findings))
-    return _build(checked, file, written, absolute)
+    overridden = frozenset(keys for keys, place in document.places.items() if place.is_override)
+    return replace(_build(checked, file, written, absolute), overridden=overridden)
 
 
 def _resolve_paths(document: Document, file: Path) -> tuple[dict[Keys, str], dict[Keys, str], dict[Keys, Finding]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from hf_multilabel.assets import recipes_folder
 from hf_multilabel.errors import Finding, InputError, nearest
 from hf_multilabel.recipe.paths import PathProblem, resolve_source
 from hf_multilabel.recipe.reading import Document, read_file
-from hf_multilabel.recipe.secrets import show
+from hf_multilabel.recipe.secrets import one_line, show
 
 # Files that are no recipes; data/formats.py reads them.
 DATA_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
@@ -33,9 +34,12 @@ def find_recipe(path: str | Path) -> Path:
     """A recipe's file: the path itself, with `.yaml` added, or one of the shipped recipes by its name.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or data were named.
     """
     named = Path(path)
+    if names_data(str(path)):
+        fix = f"write a recipe with: hf-multilabel inspect {shlex.quote(one_line(str(path)))} --recipe mine.yaml"
+        raise InputError(Finding("R001", show(str(path)), "expected a recipe, found the name of a data file", fix))
     tried = [named, named.with_name(f"{named.name}.yaml")] if named.name else [named]
     if named.name and named.parent in (Path(), Path("recipes")):
         tried += [recipes_folder() / file.name for file in tried]
@@ -43,8 +47,10 @@ def find_recipe(path: str | Path) -> Path:
         if os.path.isfile(file):
             return file
     shipped = sorted(file.stem for file in recipes_folder().glob("*.yaml"))
-    near = nearest(named.stem, shipped)
-    fix = f"write {near}" if near else f"give a path, or one of {', '.join(shipped)}"
+    beside = {file.stem: str(file) for file in sorted(named.parent.glob("*.y*ml"))}
+    known = dict(zip(shipped, shipped, strict=True)) | beside
+    near = nearest(named.stem, known)
+    fix = f"write {one_line(known[near])}" if near else f"give a path, or one of {', '.join(shipped)}"
     raise InputError(Finding("R001", show(str(path)), "expected a recipe, found no such file", fix))
 
 
@@ -55,14 +61,23 @@ def is_recipe(named: str) -> bool:
         >>> is_recipe("quickstart"), is_recipe("quikstart.yaml"), is_recipe("tickets.csv")
         (True, True, False)
     """
-    suffix = Path(named.lower().removesuffix(".gz")).suffix
-    if suffix in DATA_FILES:
+    if names_data(named):
         return False
     try:
         find_recipe(named)
     except InputError:
-        return suffix in (".yaml", ".yml")
+        return Path(named.lower()).suffix in (".yaml", ".yml")
     return True
+
+
+def names_data(named: str) -> bool:
+    """Whether a name ends as that of a data file.
+
+    Example:
+        >>> names_data("rows.CSV.gz"), names_data("toxic")
+        (True, False)
+    """
+    return Path(named.lower().removesuffix(".gz")).suffix in DATA_FILES
 
 
 def find_data(named: str, expected: str = "a file") -> str:

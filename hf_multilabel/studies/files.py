@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hf_multilabel.assets import recipes_folder
 from hf_multilabel.errors import Finding, InputError, nearest
-from hf_multilabel.recipe.secrets import show
+from hf_multilabel.recipe.secrets import one_line, show
 
 
 def find_study(path: str | Path) -> Path:
@@ -23,6 +23,9 @@ def find_study(path: str | Path) -> Path:
         if file.is_file():
             return file
     names = sorted(file.stem for file in shipped.glob("*.yaml"))
-    near = nearest(named.stem, names)
-    fix = f"write {near}" if near else f"give a path, or one of {', '.join(names)}"
+    known = dict(zip(names, names, strict=True)) | {
+        file.stem: str(file) for file in sorted(named.parent.glob("*.y*ml"))
+    }
+    near = nearest(named.stem, known)
+    fix = f"write {one_line(known[near])}" if near else f"give a path, or one of {', '.join(names)}"
     raise InputError(Finding("R001", show(str(path)), "expected a study, found no such file", fix))

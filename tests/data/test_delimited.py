@@ -75,10 +75,29 @@ def test_the_line_of_the_open_quote(write, content: str, line: int) -> None:
     assert "expected the quote opened on this line to be closed" in findings[0].what
 
 
-@pytest.mark.parametrize(("sign", "name"), [(";", "semicolon"), ("\t", "tab"), ("|", "bar")])
+@pytest.mark.parametrize(("sign", "name"), [("\t", "tab"), ("|", "bar")])
 def test_another_delimiter_is_guessed(write, sign: str, name: str) -> None:
     _, _, findings = rows_of(write("a.csv", f"id{sign}text\n1{sign}x\n"), "text")
     assert f"the delimiter is probably a {name}" in findings[0].fix
+
+
+@pytest.mark.parametrize("header", ["id;text", '"id";"text"', '\n"id, if any";text'])
+def test_semicolons_are_read_and_said_once(write, header: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = write("a.csv", f'{header}\n1;"a, b; c"\n2;d, e\n')
+    for _ in range(2):
+        rows, _, findings = rows_of(path, "text")
+        assert rows == [("a, b; c",), ("d, e",)]
+        assert not findings
+    assert caplog.messages == [f"{path}: read with ; as delimiter"]
+
+
+@pytest.mark.parametrize("header", ["id,text", 'id,"text;"', "id;x,text"])
+def test_a_header_with_commas_is_read_with_commas(write, header: str) -> None:
+    path = write("a.csv", f"{header}\n1;2,b\n")
+    findings = Findings()
+    table = open_delimited(path, findings)
+    assert table is not None
+    assert len(table.types) == 2
 
 
 def test_latin_1_is_found_by_byte_and_line(write) -> None:

@@ -40,6 +40,11 @@ def test_zero_one_columns(write: Write) -> None:
     assert guess(path) == {"labels": None, "text": "comment_text"}
 
 
+def test_a_column_of_0_and_1_holds_no_names(write: Write) -> None:
+    path = write("a.csv", "comment_text,toxic\nwhat a day,0\ngo away,1\n")
+    assert guess(path, labels="toxic") == {"text": "comment_text"}
+
+
 def test_lists(write: Write) -> None:
     rows = [{"text": "a b", "labels": ["x"]}, {"text": "c d", "labels": []}]
     path = write("a.jsonl", "\n".join(map(json.dumps, rows)))

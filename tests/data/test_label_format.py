@@ -57,6 +57,7 @@ def test_what_does_not_fit(request_: LabelRequest, types: dict, message: str) ->
         ("a b\nc\n", "label_delimiter, probably to ' '"),
         ('"a,b"\nc\n', "label_delimiter, probably to ','"),
         ('"[""a""]"\n[]\n', "label_format: list"),
+        ("0\n1\n", """write 'data.labels=["tags"]': it is a 0/1 column"""),
     ],
 )
 def test_a_delimiter_is_asked_for_with_a_guess(write, cells: str, fix: str) -> None:

@@ -245,7 +245,38 @@ def test_label_columns_of_a_finished_model(write) -> None:
     assert "expected a column 'b', found the columns 'text', 'a'" in error_of(
         write("less.csv", "text,a\nx,1\n"), **options
     )
-    assert "found 'c' in 1 row" in error_of(write("more.csv", "text,a,b,c\nx,1,0,1\ny,0,1,0\n"), **options)
+    message = error_of(write("more.csv", "text,a,b,c\nx,1,0,1\ny,0,1,0\n"), **options)
+    assert "found 'c' in 1 row; fix: add 'data.labels=[\"b\", \"a\"]' to the command if it is no label; else" in message
+    assert "data.labels=[" not in error_of(write("bad.jsonl", jsonl(("x", ["c"]))), known_labels=known)
+
+
+def test_many_labels_of_a_finished_model_are_shortened(write) -> None:
+    known = LabelSpace.from_names([f"l{number}" for number in range(20)])
+    cells = ",".join("1" * 21)
+    message = error_of(
+        write("a.csv", f"text,{','.join(known.names)},reviewed\nx,{cells}\n"), known_labels=known, labels=None
+    )
+    assert '"l8", "l9", ...]' in message
+
+
+@pytest.mark.parametrize("labels", [None, ["toxic", "mild", "rude", "mean"], "tags"])
+def test_texts_without_labels_are_said_to_be_for_predict(write, labels: list[str] | str | None) -> None:
+    known = LabelSpace.from_names(["toxic", "mild", "rude", "mean"])
+    message = error_of(write("a.csv", "text,author\nx,me\n"), known_labels=known, labels=labels)
+    wanted = "column 'tags'" if labels == "tags" else "columns 'toxic', 'mild', 'rude' and 1 more"
+    assert f"a.csv:labels: expected labels in the {wanted}, found the columns 'text', 'author'; fix:" in message
+    assert "texts without labels are for `hf-multilabel predict`" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_columns_of_like_names_are_offered(write) -> None:
+    path = write("a.csv", "comment_text,Toxic,mild\nx,1,0\n")
+    message = error_of(path, known_labels=LabelSpace.from_names(["toxic", "mild"]), labels=None, text="comment")
+    assert (
+        "found the columns 'comment_text', 'Toxic', 'mild'; fix: did you mean 'comment_text'? set data.text" in message
+    )
+    assert "a.csv:toxic: expected a column 'toxic'" in message
+    assert "fix: did you mean 'Toxic'? set data.labels" in message
 
 
 def test_a_finished_model_on_its_own_source_gets_the_same_splits(write) -> None:
@@ -268,6 +299,11 @@ def test_several_text_columns_and_markup(write) -> None:
     path = write("a.csv", "title,body,labels\nA &amp; B,<p>one</p><p>two</p>,x\n")
     data = load_data(path, text=["title", "body"], strip_html=True, label_delimiter=" ", **WHOLE)
     assert data.splits["train"]["text"][:] == ["A & B one two"]
+
+
+@pytest.mark.parametrize("content", ["", "text|labels\na|x\n", "a,a\nb,x\n"])
+def test_a_file_that_can_not_be_read_is_one_finding(write, content: str) -> None:
+    assert len(error_of(write("a.csv", content)).splitlines()) == 1
 
 
 def test_findings_of_all_files_come_together(write, tmp_path: Path) -> None:

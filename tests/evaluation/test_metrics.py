@@ -10,7 +10,14 @@ import torch
 from scipy import sparse
 from sklearn import metrics as sk
 
-from hf_multilabel.evaluation import METRICS, Outcome, evaluate_predictions, metric_calls, per_label_table
+from hf_multilabel.evaluation import (
+    LOWER_IS_BETTER,
+    METRICS,
+    Outcome,
+    evaluate_predictions,
+    metric_calls,
+    per_label_table,
+)
 from hf_multilabel.evaluation.frequency import split_by_frequency
 
 K = 3
@@ -416,3 +423,10 @@ def test_decisions_alone_have_no_ranking_metrics() -> None:
         METRICS["lrap"](outcome)
     with pytest.raises(ValueError, match=r"targets: expected shape \(N, L\), not empty, found \(3,\)"):
         Outcome(None, [1, 0, 1], [1, 0, 1])
+
+
+def test_what_is_lower_for_right_than_for_wrong_scores_is_said_to_be() -> None:
+    truth = np.eye(6, dtype=bool)
+    right, wrong = np.where(truth, 0.9, 0.1), np.where(np.roll(truth, 1, axis=1), 0.9, 0.1)
+    good, bad = (evaluate_predictions(probs, probs > 0.5, truth, k=(1,)) for probs in (right, wrong))
+    assert {name for name in good if good[name] is not None and good[name] < bad[name]} == set(LOWER_IS_BETTER)

@@ -108,3 +108,9 @@ def test_another_base_is_another_study(write_study: Callable[..., Path]) -> None
     path.write_text(path.read_text().replace(GRID, "grid: {model.pooling: [cls, mean]}"))
     assert load_study(path).base_sha256 == first.base_sha256
     assert Cell({}, {}).name == ""
+
+
+def test_a_missing_study_names_the_nearest_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").touch()
+    with pytest.raises(InputError, match=rf"R001.*no such file; fix: write {tmp_path}/mine\.yaml$"):
+        load_study(str(tmp_path / "min.yaml"))
