@@ -108,7 +108,7 @@ def results(evidence: RunEvidence, refused: str) -> list[Block]:
     chosen = TILES_OF_EMPTY if tuned.get("rows_without_labels", 0) > MANY_EMPTY * evidence.rows else TILES
     for name in [name for name in chosen if name in tuned][:3]:
         low, high = tuned.get("intervals", {}).get(name, (None, None))
-        below = f"95% interval {low:.3f} to {high:.3f}" if low is not None else f"on {evidence.split}"
+        below = f"95%: {low:.3f} to {high:.3f}" if low is not None else f"on {evidence.split}"
         tiles.append((pretty(name), f"{tuned[name]:.3f}", below))
     tiles.append(("texts", f"{evidence.rows:,}", f"of {evidence.split}"))
     return [Tiles(tiles), *counted_zero(evidence, tuned), *metrics_table(evidence.split, fixed, tuned)]

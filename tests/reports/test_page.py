@@ -114,7 +114,7 @@ def test_the_headline_is_refused_on_the_decisions_own_rows(small: RunEvidence) -
     )
     refused = render_page(Page("r", run_sections(replace(small, metrics={"fixed": fixed}), RunFacts(), {})))
     assert "0.970" in honest
-    assert "95% interval 0.950 to 0.990" in honest
+    assert "95%: 0.950 to 0.990" in honest
     assert "fitted on these very rows" not in honest
     assert "fitted on these very rows" in refused
     assert 'class="tiles"' not in refused
