@@ -19,7 +19,7 @@ from hf_multilabel.reports.drawing import MOST_BYTES, name_points, new_figure, r
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.figures import CAPTIONS, CARD_FIGURES, FIGURES, draw
 from hf_multilabel.reports.histograms import chosen_labels, count_scores
-from hf_multilabel.reports.precision_recall import curve_of, decided_point
+from hf_multilabel.reports.precision_recall import curve_of, decided_point, steps
 from hf_multilabel.reports.reliability import measure, pool
 
 
@@ -136,6 +136,14 @@ def test_kept_scores_give_the_curve_down_to_their_floor(evidence_of: Callable[..
         assert other.precision[:known] == pytest.approx(one.precision[:known])
         assert other.recall[:known] == pytest.approx(one.recall[:known])
         assert not other.exact.all()
+
+
+@pytest.mark.parametrize("label", [None, 0, 5])
+def test_the_area_below_the_steps_is_the_average_precision(small: RunEvidence, label: int | None) -> None:
+    curve = curve_of(small, label)
+    recall, precision = steps(curve, np.flatnonzero(curve.recall > 0))
+    assert recall[0] == 0
+    assert np.trapezoid(precision, recall) == pytest.approx(curve.area())
 
 
 def test_reliability_of_a_small_label_set_is_the_reported_one(small: RunEvidence) -> None:
