@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_multilabel.evaluation.frequency import FEW, tell_few
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_metadata import HEADLINE
 from hf_multilabel.publishing.card_text import number, plural, pretty, span
@@ -16,8 +17,6 @@ PARTS = ("head", "torso", "tail")
 PART_METRICS = ("micro_f1", "macro_f1")
 # Labels up to which their table stands open, and up to which all are listed; of more, so many at each end.
 OPEN, LISTED, ENDS = 20, 200, 25
-# Rows below which a label's scores are mostly chance.
-FEW = 10
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,8 @@ def label_notes(facts: CardFacts) -> Iterator[str]:
     yield f"Support: rows of the {facts.split or 'reported'} split on which the label holds."
     if any("training" in line for line in facts.per_label):
         yield "Training: rows it was learned from."
-    if few := sum(line["support"] < FEW for line in facts.per_label):
-        verb = "has" if few == 1 else "have"
-        yield f"{plural(few, 'label')} {verb} a support below {FEW}: what is said of them is mostly chance."
+    if few := tell_few([line["support"] for line in facts.per_label]):
+        yield few
 
 
 def result_notes(facts: CardFacts) -> Iterator[str]:

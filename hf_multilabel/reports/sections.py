@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_multilabel.evaluation.frequency import tell_few
 from hf_multilabel.evaluation.metrics import label_table
 from hf_multilabel.reports import reliability
 from hf_multilabel.reports.drawing import count_labels
@@ -169,7 +170,14 @@ def per_label(evidence: RunEvidence) -> list[Block]:
     rows = [[lines[i]["label"], part_of[i], *(lines[i][key] for key in there)] for i in ids.tolist()]
     left_out = f", {len(ids):,} of {len(lines):,} shown" if len(ids) < len(lines) else ""
     caption = f"{len(lines):,} labels, the most frequent first{left_out}; click a heading to sort"
-    return [Table(["label", "part", *(columns[key] for key in there)], rows, caption, sortable=True)]
+    table = Table(["label", "part", *(columns[key] for key in there)], rows, caption, sortable=True)
+    return [table, *warn_of_few(evidence)]
+
+
+def warn_of_few(evidence: RunEvidence) -> list[Block]:
+    """How many labels hold on too few of the rows to be judged."""
+    said = tell_few(evidence.counts.positive)
+    return [Prose([said])] if said else []
 
 
 def bounded(evidence: RunEvidence) -> list[Block]:
@@ -196,6 +204,7 @@ def calibration(evidence: RunEvidence, pictures: Sequence[Block]) -> list[Block]
         *notes,
         *pictures,
         Table(["part", "labels", *(names[key] for key in keys)], rows, "Expected calibration error"),
+        *warn_of_few(evidence),
     ]
 
 

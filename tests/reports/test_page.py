@@ -27,7 +27,7 @@ from hf_multilabel.reports.page import (
     number,
     render_page,
 )
-from hf_multilabel.reports.sections import RunFacts, results, run_sections
+from hf_multilabel.reports.sections import RunFacts, calibration, per_label, results, run_sections
 from hf_multilabel.reports.worst import ShownLabel, ShownText
 
 ATTACKS = [
@@ -132,6 +132,14 @@ def test_what_counts_zero_whatever_a_model_does_is_said(small: RunEvidence) -> N
     tiles, *rest = results(replace(small, metrics={"fixed": tuned, "tuned": tuned}), "")
     assert "samples F1" in [name for name, _, _ in tiles.tiles]
     assert not [block for block in rest if isinstance(block, Prose)]
+
+
+def test_labels_too_rare_to_be_judged_are_counted_beside_their_numbers(small: RunEvidence) -> None:
+    few = int((small.counts.positive < 10).sum())
+    assert few
+    for blocks in (per_label(small), calibration(small, [])):
+        (said,) = blocks[-1].lines
+        assert re.match(rf"{few} labels? ha(s|ve) a support below 10 rows: ", said)
 
 
 @pytest.mark.parametrize(
