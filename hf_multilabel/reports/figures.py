@@ -37,8 +37,7 @@ CARD_FIGURES = ("label_distribution", "frequency_f1", "precision_recall", "relia
 # One sentence each: what is seen, for readers and for those who can't see it.
 CAPTIONS = {
     "label_distribution": "How often each label holds, in training and in the rows reported on.",
-    "curves": "Over the optimizer steps: loss, validation metrics at a cut of 0.5 where the training evaluated, and "
-    "the learning rate of each group.",
+    "curves": "The training, over its optimizer steps.",
     "frequency_f1": "F1 of each label against how often it holds; lines are the means of head, torso and tail.",
     "precision_recall": "Precision against recall: the dot is the fitted decision, the square a cut of 0.5; either is "
     "missing where it predicts the label for no text. The area below the steps is the average precision (AP); labels "
@@ -48,7 +47,7 @@ CAPTIONS = {
     "pairs in each bin.",
     "score_histograms": "Probabilities where a label holds and where it does not, with the cut.",
     "label_sets": "Texts by their true and predicted label set; the most frequent true sets, all others folded. "
-    "The diagonal is right.",
+    "The diagonal is right, but for its last cell: there one of the other sets may be taken for another.",
     "missed_for": "Rows: labels that were missed. Columns: what was predicted there though not true. Each miss is "
     "shared evenly among the wrong labels of its text.",
     "collapse": "Mean cosine between documents: at 1 they are all one point and no head can tell them apart.",

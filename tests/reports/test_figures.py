@@ -92,6 +92,14 @@ def test_registry_and_captions_belong_together() -> None:
     assert set(CARD_FIGURES) <= set(FIGURES)
 
 
+def test_small_numbers_of_an_axis_are_written_in_one_form() -> None:
+    figure = drawing.new_figure()
+    axes = figure.subplots()
+    axes.set(yscale="log", ylim=(2e-5, 2e-3))
+    drawing.log_ticks(axes.yaxis)
+    assert [axes.yaxis.get_major_formatter()(value) for value in (1e-3, 1e-4)] == ["1e-03", "1e-04"]
+
+
 def test_nothing_to_show_is_no_figure(small: RunEvidence) -> None:
     empty = replace(small, history=(), layer_cosines=(), predictions=small.targets)
     drawn = draw(empty, ["curves", "collapse", "missed_for"])
