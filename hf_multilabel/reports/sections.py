@@ -147,7 +147,7 @@ def metrics_table(split: str, fixed: Mapping[str, Any], tuned: Mapping[str, Any]
     first = [name for name in HEADLINE if name in names]
     return [
         Table(columns, [line(name) for name in first], f"On {split}: a cut of 0.5 beside the fitted decision"),
-        Table(columns, [line(name) for name in names], f"All {len(names)} metrics", folded=True),
+        Table(columns, [line(name) for name in names], f"All {len(names)} metrics and counts", folded=True),
     ]
 
 
