@@ -118,6 +118,7 @@ def describe_run(
         metrics={split: metrics[split] for split in REPORTED if split in metrics},
         decision=model.config.decision,
         max_length=recipe.data.max_length,
+        text=[recipe.data.text] if isinstance(recipe.data.text, str) else recipe.data.text,
         per_label=per_label,
         repo_id=hub.repo_id,
         folder=origin.folder,

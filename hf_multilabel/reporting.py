@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def report_run(
         finished, data, split, outcome, metrics, name=name, history=finished.stored("history.json", []),
         said=said, recipe=finished.file(RECIPE).read_text(encoding="utf-8"), texts=texts,
         refused=refused.replace(rows_of(1), rows_of(trained if trained_on else share)),
-        profile=profile,
+        profile=profile, source=recipe.data.source,
     )  # fmt: skip
     return write_page(page, output or (Path(model) if Path(model).is_dir() else Path()) / REPORT)
 
@@ -143,6 +144,7 @@ def write_training(run: FinishedRun) -> Path:
         finished, run.data, split, outcome, metrics, name=run.recipe.name, history=run.history,
         said=run.metrics, recipe=run.recipe.dump(), texts=run.recipe.report.texts, refused=IN_SAMPLE,
         profile=own_profile(finished, run.metrics),  # read anew: a run lets go of its training texts
+        source=run.recipe.data.source,
     )  # fmt: skip
     return write_page(page, run.folder / REPORT)
 
@@ -181,8 +183,8 @@ def report_pair(
     found = describe_differences(pair)
     sections = pair_sections(runs[0], runs[1], found["metrics"], found["labels"])
     facts = {
-        "first run": model, "second run": other, "rows": f"{len(rows):,} of {split}", "labels": f"{len(names):,}",
-        "written by": f"hf-multilabel {__version__}",
+        "first run": model, "second run": other, "data": Path(pair.recipe.data.source).name,
+        "rows": f"{len(rows):,} of {split}", "labels": f"{len(names):,}", "written": written(),
     }  # fmt: skip
     page = Page(f"{Path(model).name} and {Path(other).name}", sections, facts)
     return write_page(page, output or (Path(other) if Path(other).is_dir() else Path()) / "comparison.html")
@@ -204,8 +206,8 @@ def build_page(
         split: The rows reported on.
         outcome: Of the split.
         metrics: `fixed` and, unless the decision was fitted on these rows, `tuned`.
-        **facts: `name`, `history`, `said` (content of metrics.json), `recipe` (YAML), `texts`, `refused` and
-            `profile` (blocks on the data).
+        **facts: `name`, `source` (of the data), `history`, `said` (content of metrics.json), `recipe` (YAML), `texts`,
+            `refused` and `profile` (blocks on the data).
     """
     rows, decision = data.splits[split], finished.model.config.decision
     texts = list(rows["text"])
@@ -227,11 +229,18 @@ def build_page(
     )
     sections = run_sections(evidence, further, draw(evidence, FIGURES))
     lines = {
+        "data": Path(facts["source"]).name,  # its name: a page is shown to others
         "rows": f"{evidence.rows:,} of {split}",
         "labels": f"{len(evidence.labels):,}",
-        "written by": f"hf-multilabel {__version__}",
+        "written": written(),
+        "decision": " ".join(told["Rule"]),
     }
     return Page(f"Report: {facts['name']}", sections, lines)
+
+
+def written() -> str:
+    """When a page was written, and by what: runs note no date of their own."""
+    return f"{date.today():%Y-%m-%d}, by hf-multilabel {__version__}"
 
 
 def own_profile(finished: FinishedModel, said: Mapping[str, Any]) -> list[Block]:

@@ -15,6 +15,23 @@ from numpy.typing import NDArray
 PARTS = ("head", "torso", "tail")
 # Where torso and tail begin: the share of training pairs that belong to more frequent labels.
 SHARES = (0.5, 0.9)
+# Rows below which a label's scores are mostly chance.
+FEW = 10
+
+
+def tell_few(support: Any) -> str:
+    """How many labels hold on too few rows to be judged, in words; empty where none does.
+
+    Args:
+        support: Rows on which each label holds, shape (L,).
+
+    Example:
+        >>> tell_few([120, 9, 0])
+        '2 labels have a support below 10 rows: what is said of them is mostly chance.'
+    """
+    few = int((np.asarray(support) < FEW).sum())
+    who = "1 label has" if few == 1 else f"{few:,} labels have"
+    return f"{who} a support below {FEW} rows: what is said of them is mostly chance." if few else ""
 
 
 def split_by_frequency(label_counts: Any) -> dict[str, NDArray[np.int64]]:

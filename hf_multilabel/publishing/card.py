@@ -66,6 +66,8 @@ def render_card(facts: CardFacts) -> str:
             model_word=shell_word(model_id),
             example=quote(example),
             echo_example=shell_echo(example),
+            text_words=[shell_word(column) for column in facts.text],
+            fitted_elsewhere=(facts.decision.get("refitted") or {}).get("data"),
             named=len(facts.labels) <= NAMES_SHOWN,
             decision=describe_decision(facts.decision, len(facts.labels)),
             **tables(facts),
@@ -81,6 +83,7 @@ def tables(facts: CardFacts) -> dict[str, Any]:
     return {
         "headline": results.headline_rows(facts),
         "others": results.other_rows(facts),
+        "more": results.count_others(facts),
         "parts": list(results.part_rows(facts)),
         "result_notes": list(results.result_notes(facts)),
         "groups": results.label_groups(facts.per_label),

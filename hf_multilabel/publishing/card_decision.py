@@ -26,8 +26,8 @@ PURPOSES: dict[str, tuple[str, str]] = {
         "costs most.",
     ),
     "balanced": (
-        "The mean of micro F1 and macro F1 that calibrated probabilities promise: a label with many fitted rows has "
-        "its own threshold, one with few stays near the common one.",
+        "The best mean of micro F1 and macro F1, both estimated from calibrated probabilities: a label with many "
+        "fitted rows has its own threshold, one with few stays near the common one.",
         "A fixed precision or recall: neither was asked for, and labels differ in both.",
     ),
     "samples_f1": (

@@ -17,6 +17,7 @@ class CardFacts:
         metrics: As metrics.json: split -> `fixed` and `tuned` -> metric -> value.
         decision: As stored in config.json.
         max_length: Tokens kept of a text.
+        text: Columns of the text in the training data.
         per_label: Lines of `evaluation.metrics.label_table` for the reported split.
         repo_id: Where it is pushed to, OWNER/NAME; None names the folder instead.
         folder: The local folder.
@@ -43,6 +44,7 @@ class CardFacts:
     metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]
     decision: Mapping[str, Any]
     max_length: int
+    text: Sequence[str] = ("text",)
     per_label: Sequence[Mapping[str, Any]] = ()
     repo_id: str | None = None
     folder: str | None = None

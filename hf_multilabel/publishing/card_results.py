@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_multilabel.evaluation.frequency import FEW, tell_few
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_metadata import HEADLINE
 from hf_multilabel.publishing.card_text import number, plural, pretty, span
@@ -16,8 +17,8 @@ PARTS = ("head", "torso", "tail")
 PART_METRICS = ("micro_f1", "macro_f1")
 # Labels up to which their table stands open, and up to which all are listed; of more, so many at each end.
 OPEN, LISTED, ENDS = 20, 200, 25
-# Rows below which a label's scores are mostly chance.
-FEW = 10
+# Metrics without an interval up to which they are named.
+NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,13 @@ def headline_rows(facts: CardFacts) -> list[tuple[str, str, str, str]]:
 
 
 def other_rows(facts: CardFacts) -> list[tuple[str, str, str, str]]:
-    """The same of all other metrics that are numbers, but those of `part_rows`."""
-    names = dict.fromkeys([*facts.tuned, *facts.fixed])
-    shown = {f"{part}_{name}" for part in PARTS for name in (*PART_METRICS, "labels")} | set(HEADLINE)
-    return [
-        _row(facts, name)
-        for name in names
-        if name not in shown and isinstance(facts.tuned.get(name, facts.fixed.get(name)), (int, float, np.number))
-    ]
+    """The same of all other metrics that are numbers, but those of `part_rows`; counts have no interval."""
+    return [_row(facts, name) for name in _others(facts)]
+
+
+def count_others(facts: CardFacts) -> int:
+    """How many of them are metrics, not counts of rows or labels."""
+    return sum(not _is_count(facts, name) for name in _others(facts))
 
 
 def part_rows(facts: CardFacts) -> Iterator[list[str]]:
@@ -82,9 +82,8 @@ def label_notes(facts: CardFacts) -> Iterator[str]:
     yield f"Support: rows of the {facts.split or 'reported'} split on which the label holds."
     if any("training" in line for line in facts.per_label):
         yield "Training: rows it was learned from."
-    if few := sum(line["support"] < FEW for line in facts.per_label):
-        verb = "has" if few == 1 else "have"
-        yield f"{plural(few, 'label')} {verb} a support below {FEW}: what is said of them is mostly chance."
+    if few := tell_few([line["support"] for line in facts.per_label]):
+        yield few
 
 
 def result_notes(facts: CardFacts) -> Iterator[str]:
@@ -93,6 +92,9 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
     if facts.tuned.get("intervals"):
         counted = f"these {rows:,} rows" if rows else "these rows"
         yield f"The 95% intervals say how far the choice of {counted} moves a score; another training run moves it too."
+        if missing := [name for name in (*HEADLINE, *_others(facts)) if _lacks_interval(facts, name)]:
+            named = ", ".join(pretty(name) for name in missing)
+            yield f"No interval is computed for {named if len(missing) <= NAMED else 'metrics with a dash'}."
     objective = [name for name in ("micro_f1", "macro_f1") if name in facts.tuned and name in facts.fixed]
     if objective and all(facts.tuned[name] < facts.fixed[name] for name in objective):
         yield "On these rows a fixed 0.5 does better by both micro and macro F1: what was fitted elsewhere did not pay."
@@ -107,6 +109,28 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
         yield f"{absent:,} {noun} 0 in macro F1."
 
 
+def _others(facts: CardFacts) -> list[str]:
+    shown = {f"{part}_{name}" for part in PARTS for name in (*PART_METRICS, "labels")} | set(HEADLINE)
+    # where every label has a text, means over those that have one are the same numbers once more
+    same = facts.tuned.get("labels_without_positives") == 0
+    return [
+        name
+        for name in dict.fromkeys([*facts.tuned, *facts.fixed])
+        if name not in shown
+        and not (same and name.endswith("_present"))
+        and isinstance(facts.tuned.get(name, facts.fixed.get(name)), (int, float, np.number))
+    ]
+
+
+def _is_count(facts: CardFacts, name: str) -> bool:
+    return isinstance(facts.tuned.get(name, facts.fixed.get(name)), int)
+
+
+def _lacks_interval(facts: CardFacts, name: str) -> bool:
+    measured = facts.tuned.get(name) is not None and not _is_count(facts, name)
+    return measured and name not in facts.tuned["intervals"]
+
+
 def _row(facts: CardFacts, name: str) -> tuple[str, str, str, str]:
-    ends = facts.tuned.get("intervals", {}).get(name)
-    return pretty(name), number(facts.fixed.get(name)), number(facts.tuned.get(name)), span(ends)
+    ends = "" if _is_count(facts, name) else span(facts.tuned.get("intervals", {}).get(name))
+    return pretty(name), number(facts.fixed.get(name)), number(facts.tuned.get(name)), ends

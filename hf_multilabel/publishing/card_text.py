@@ -14,7 +14,7 @@ import numpy as np
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;", "$": "&#36;", "@": "&#64;"}
 ESCAPES = str.maketrans(ENTITIES | {letter: f"\\{letter}" for letter in "`*_[]#|~"})
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-CAPITALS = re.compile(r"\b(f1|auc|lrap|ap|psp)\b")
+CAPITALS = re.compile(r"\b(f1|auc|lrap|ap|psp|ece)\b")
 
 
 class Verbatim(str):

@@ -134,9 +134,10 @@ def draw_label_sets(evidence: RunEvidence) -> Figure | None:
     image = heat(axes, shares, numbered, numbers, texts, vmin=0, vmax=1)
     axes.tick_params(axis="x", rotation=0)
     axes.set(xlabel="predicted label set (numbers as on the left)", ylabel="true label set")
-    right = found.right_among_others
-    folded = f"; of the {table[-1, -1]:,} in the last cell {right:,} {'is' if right == 1 else 'are'} right"
-    title_left(figure, "Texts by label set" + (folded if table[-1, -1] else ""))
+    if others := table[-1, -1]:
+        exact = f"{found.right_among_others:,} of {others:,} texts got exactly their set"
+        axes.set_xlabel(f"{axes.get_xlabel()}\nlast cell: {exact}")
+    title_left(figure, "Texts by label set")
     figure.colorbar(image, label="share of the texts\nwith this true set", shrink=0.8)
     return figure
 
@@ -164,7 +165,7 @@ def draw_missed_for(evidence: RunEvidence) -> Figure | None:
     figure = new_figure(max(7.0, 3.4 + 0.5 * len(across)), 2.0 + 0.36 * len(names))
     axes = figure.subplots()
     image = heat(axes, shares, names, across, texts, vmin=0, vmax=1)
-    axes.set(xlabel="predicted though not true", ylabel="missed label (times)")
-    title_left(figure, "Missed, and what was predicted instead (misses, shared evenly)")
+    axes.set(xlabel="predicted though not true (misses, shared evenly)", ylabel="missed label (times)")
+    title_left(figure, "What was predicted where a label was missed")
     figure.colorbar(image, label="share of the misses", shrink=0.8)
     return figure

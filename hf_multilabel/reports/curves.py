@@ -113,7 +113,8 @@ def draw_rates(axes: Axes, rates: Mapping[str, Series]) -> None:
     """Learning rates, those above 0 on a logarithmic scale."""
     from matplotlib import colormaps
 
-    shades = colormaps["viridis"](np.linspace(0, 0.9, len(rates)))
+    # the yellow end is pale on white, and dark on black once a page turns its figures around; the dark end turns white
+    shades = colormaps["viridis"](np.linspace(0.1, 0.7, len(rates)))
     for shade, (name, (steps, values)) in zip(shades, rates.items(), strict=True):
         above = [value if value > 0 else np.nan for value in values]
         axes.plot(steps, above, color=GREY if len(rates) == 1 else shade, label=shorten(name, 32), marker=".")

@@ -183,26 +183,30 @@ def _thread(side: str, shift: float) -> dict[str, Any] | None:
 
 
 def log_ticks(axis: Any) -> None:
-    """Numbers as people write them on a logarithmic axis: 1, 10, 1,000, 0.01, and 5e-05 beside 1e-04."""
+    """Numbers as people write them on a logarithmic axis: 1, 10, 1,000, 0.01, or all of them as 5e-05 and 1e-03."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
     if 0 < low < high < 40 * low:  # powers of ten alone would leave one number, or none
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: write_tick(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: write_tick(value, axis.get_view_interval()[0])))
     axis.set_minor_formatter(NullFormatter())
 
 
-def write_tick(value: float) -> str:
-    """A number of a logarithmic axis; all small ones in one form, so that they are compared at a glance.
+def write_tick(value: float, low: float) -> str:
+    """A number of a logarithmic axis; below 1 all in one form, so that they are compared at a glance.
+
+    Args:
+        value: The number.
+        low: Where the axis begins.
 
     Example:
-        >>> [write_tick(value) for value in (1000, 0.01, 1e-4, 5e-5)]
-        ['1,000', '0.01', '1e-04', '5e-05']
+        >>> [write_tick(value, 0.01) for value in (1000, 0.01)], [write_tick(value, 5e-5) for value in (1e-3, 1e-4)]
+        (['1,000', '0.01'], ['1e-03', '1e-04'])
     """
     if value >= 1:
         return f"{value:,.0f}"
-    return f"{value:g}" if value >= 9e-4 else f"{value:.0e}"
+    return f"{value:g}" if low >= 5e-4 else f"{value:.0e}"
 
 
 def whole_ticks(axis: Any) -> None:

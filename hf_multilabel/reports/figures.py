@@ -14,8 +14,8 @@ from hf_multilabel.reports.drawing import render, styled
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.frequency_f1 import draw_frequency_f1
 from hf_multilabel.reports.histograms import draw_score_histograms
-from hf_multilabel.reports.precision_recall import draw_precision_recall
-from hf_multilabel.reports.reliability import draw_reliability
+from hf_multilabel.reports.precision_recall import FEW_POSITIVES, draw_precision_recall
+from hf_multilabel.reports.reliability import FEW_PAIRS, draw_reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,16 +37,17 @@ CARD_FIGURES = ("label_distribution", "frequency_f1", "precision_recall", "relia
 # One sentence each: what is seen, for readers and for those who can't see it.
 CAPTIONS = {
     "label_distribution": "How often each label holds, in training and in the rows reported on.",
-    "curves": "Over the optimizer steps: loss, validation metrics at a cut of 0.5 where the training evaluated, and "
-    "the learning rate of each group.",
+    "curves": "The training, over its optimizer steps.",
     "frequency_f1": "F1 of each label against how often it holds; lines are the means of head, torso and tail.",
     "precision_recall": "Precision against recall: the dot is the fitted decision, the square a cut of 0.5; either is "
-    "missing where it predicts the label for no text.",
+    "missing where it predicts the label for no text. The area below the steps is the average precision (AP); labels "
+    f"with fewer than {FEW_POSITIVES} positives have a small dot for each cut that finds one more.",
     "reliability": "Share of (text, label) pairs that hold against the probability they were given; ECE is the mean "
-    "distance to the diagonal. Below: pairs in each bin.",
+    f"distance to the diagonal. The larger a dot, the more pairs; lines join bins of {FEW_PAIRS} pairs or more. Below: "
+    "pairs in each bin.",
     "score_histograms": "Probabilities where a label holds and where it does not, with the cut.",
     "label_sets": "Texts by their true and predicted label set; the most frequent true sets, all others folded. "
-    "The diagonal is right.",
+    "The diagonal is right, but for its last cell: there one of the other sets may be taken for another.",
     "missed_for": "Rows: labels that were missed. Columns: what was predicted there though not true. Each miss is "
     "shared evenly among the wrong labels of its text.",
     "collapse": "Mean cosine between documents: at 1 they are all one point and no head can tell them apart.",

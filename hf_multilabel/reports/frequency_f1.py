@@ -46,7 +46,7 @@ def draw_frequency_f1(evidence: RunEvidence) -> Figure | None:
     name_worst(axes, evidence, np.flatnonzero(tested), lines)
     axes.set_xlabel(f"{evidence.frequency_of} texts with the label (log scale)")
     axes.set_ylabel(f"F1 on {evidence.split}, fitted decision")
-    axes.set_title("Frequency against F1; lines are the means of head, torso and tail")
+    axes.set_title("F1 by how often a label holds (lines: means)")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 

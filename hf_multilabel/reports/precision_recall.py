@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Points drawn of a curve; a file of vectors or dots holds no more.
 MOST_POINTS = 400
+# Positives below which the cuts that find them are marked: a curve of one or two of them is chance.
+FEW_POSITIVES = 10
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,15 @@ def draw_panel(axes: Axes, evidence: RunEvidence, label: int | None) -> None:
     """One curve with its two marked points and the share of texts on which the label holds."""
     curve = curve_of(evidence, label)
     shown = np.unique(np.linspace(0, len(curve.cuts) - 1, min(MOST_POINTS, len(curve.cuts))).astype(int))
+    shown = shown[curve.recall[shown] > 0]  # cuts that find nothing are no part of the area
     exact = shown[curve.exact[shown]]
-    axes.plot(curve.recall[shown], curve.precision[shown], color=COLORS[0], linewidth=1, linestyle=":")
-    axes.plot(curve.recall[exact], curve.precision[exact], color=COLORS[0], linewidth=1.5, label="all cuts")
-    share = evidence.counts.positive.sum() / evidence.rows / len(evidence.labels)
-    share = share if label is None else evidence.counts.positive[label] / evidence.rows
+    positives = evidence.counts.positive.sum() if label is None else evidence.counts.positive[label]
+    if positives < FEW_POSITIVES:
+        found = exact[np.diff(curve.recall[exact], prepend=0) > 0]
+        axes.plot(curve.recall[found], curve.precision[found], ".", color=COLORS[0], markersize=5)
+    axes.plot(*steps(curve, shown), color=COLORS[0], linewidth=1, linestyle=":")
+    axes.plot(*steps(curve, exact), color=COLORS[0], linewidth=1.5, label="all cuts")
+    share = positives / evidence.rows / (len(evidence.labels) if label is None else 1)
     axes.axhline(share, color=GREY, linestyle="--", linewidth=0.8, label="share of texts (chance)")
     at_half = np.flatnonzero(curve.cuts >= 0.5)
     if len(at_half):
@@ -124,6 +130,20 @@ def draw_panel(axes: Axes, evidence: RunEvidence, label: int | None) -> None:
     area = f"AP {curve.area():.3f}" if curve.exact.all() else "AP not known"
     axes.set_title(f"{name}\n{area}{cut}", fontsize=8, fontweight="normal")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04), xticks=(0, 0.5, 1))
+
+
+def steps(curve: Curve, chosen: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Recall and precision of some cuts as steps from recall 0, (2P,) each; the area below them is `Curve.area`.
+
+    Nothing lies between two cuts: a straight line there would promise a precision that no cut has.
+
+    Example:
+        >>> curve = trace(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), 2)
+        >>> [part.round(2).tolist() for part in steps(curve, np.array([0, 2]))]
+        [[0.0, 0.5, 0.5, 1.0], [1.0, 1.0, 0.67, 0.67]]
+    """
+    recall = curve.recall[chosen]
+    return np.column_stack([np.append(0, recall)[:-1], recall]).ravel(), np.repeat(curve.precision[chosen], 2)
 
 
 def decided_point(evidence: RunEvidence, label: int | None) -> tuple[float, float, int]:

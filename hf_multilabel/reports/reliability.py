@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from hf_multilabel.reports.evidence import RunEvidence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+# Pairs below which the share of a bin is chance: its dot stands alone.
+FEW_PAIRS = 10
 
 
 def measure(evidence: RunEvidence) -> dict[str, dict[str, Any]]:
@@ -51,6 +55,17 @@ def pool(probs: NDArray[np.float64], held: NDArray[np.bool_], bins: int = BINS) 
     return {"pooled_ece": float(np.abs(predicted - observed).sum() / len(probs)), "bins": points}
 
 
+def dot_sizes(count: Sequence[int]) -> NDArray[np.float64]:
+    """Areas of dots for numbers of pairs: the eye then sees which bins are chance.
+
+    Example:
+        >>> dot_sizes([1, 100, 10_000]).round().tolist()
+        [4.0, 8.0, 49.0]
+    """
+    root = np.sqrt(count)
+    return 4 + 45 * root / root.max(initial=1)
+
+
 def draw_reliability(evidence: RunEvidence) -> Figure:
     """Share of pairs that hold against the probability they were given, above how many there are of each."""
     figure = new_figure(5.6, 5.6)
@@ -60,8 +75,10 @@ def draw_reliability(evidence: RunEvidence) -> Figure:
         points = found["bins"]
         predicted, observed, count = ([point[key] for point in points] for key in ("predicted", "observed", "count"))
         label = f"{part}: {count_labels(found['labels'])}, ECE {found['pooled_ece']:.4f}"
-        style = {"linewidth": 2.2} if part == "all" else {"linewidth": 1.1, "alpha": 0.9}
-        diagram.plot(predicted, observed, color=PART_COLORS[part], marker="o", markersize=3.5, label=label, **style)
+        color, width = PART_COLORS[part], 1.4 if part == "all" else 0.9
+        diagram.scatter(predicted, observed, s=dot_sizes(count), color=color, alpha=0.8, linewidths=0)
+        joined = [(p, y) for p, y, n in zip(predicted, observed, count, strict=True) if n >= FEW_PAIRS]
+        diagram.plot(*zip(*joined or [(np.nan, np.nan)], strict=True), color=color, linewidth=width, label=label)
         if part == "all":
             amounts.bar(predicted, count, width=0.04, color=PART_COLORS["all"])
     # a little more than 0 to 1, so that dots and bars at the ends are whole

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_multilabel.evaluation.frequency import tell_few
 from hf_multilabel.evaluation.metrics import label_table
 from hf_multilabel.reports import reliability
 from hf_multilabel.reports.drawing import count_labels
@@ -108,7 +109,7 @@ def results(evidence: RunEvidence, refused: str) -> list[Block]:
     chosen = TILES_OF_EMPTY if tuned.get("rows_without_labels", 0) > MANY_EMPTY * evidence.rows else TILES
     for name in [name for name in chosen if name in tuned][:3]:
         low, high = tuned.get("intervals", {}).get(name, (None, None))
-        below = f"95% interval {low:.3f} to {high:.3f}" if low is not None else f"on {evidence.split}"
+        below = f"95%: {low:.3f} to {high:.3f}" if low is not None else f"on {evidence.split}"
         tiles.append((pretty(name), f"{tuned[name]:.3f}", below))
     tiles.append(("texts", f"{evidence.rows:,}", f"of {evidence.split}"))
     return [Tiles(tiles), *counted_zero(evidence, tuned), *metrics_table(evidence.split, fixed, tuned)]
@@ -146,7 +147,7 @@ def metrics_table(split: str, fixed: Mapping[str, Any], tuned: Mapping[str, Any]
     first = [name for name in HEADLINE if name in names]
     return [
         Table(columns, [line(name) for name in first], f"On {split}: a cut of 0.5 beside the fitted decision"),
-        Table(columns, [line(name) for name in names], f"All {len(names)} metrics", folded=True),
+        Table(columns, [line(name) for name in names], f"All {len(names)} metrics and counts", folded=True),
     ]
 
 
@@ -169,7 +170,14 @@ def per_label(evidence: RunEvidence) -> list[Block]:
     rows = [[lines[i]["label"], part_of[i], *(lines[i][key] for key in there)] for i in ids.tolist()]
     left_out = f", {len(ids):,} of {len(lines):,} shown" if len(ids) < len(lines) else ""
     caption = f"{len(lines):,} labels, the most frequent first{left_out}; click a heading to sort"
-    return [Table(["label", "part", *(columns[key] for key in there)], rows, caption, sortable=True)]
+    table = Table(["label", "part", *(columns[key] for key in there)], rows, caption, sortable=True)
+    return [table, *warn_of_few(evidence)]
+
+
+def warn_of_few(evidence: RunEvidence) -> list[Block]:
+    """How many labels hold on too few of the rows to be judged."""
+    said = tell_few(evidence.counts.positive)
+    return [Prose([said])] if said else []
 
 
 def bounded(evidence: RunEvidence) -> list[Block]:
@@ -196,6 +204,7 @@ def calibration(evidence: RunEvidence, pictures: Sequence[Block]) -> list[Block]
         *notes,
         *pictures,
         Table(["part", "labels", *(names[key] for key in keys)], rows, "Expected calibration error"),
+        *warn_of_few(evidence),
     ]
 
 

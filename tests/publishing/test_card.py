@@ -99,9 +99,35 @@ def test_results_show_the_fixed_cut_beside_the_tuned_decision_and_its_interval(t
     assert headline[-1] == ["macro AUC", "-", "-", "-"]
     assert parts[1:] == [["head", "2", "0.5000", "0.6250", "0.500–0.700", "-", "-", "-"]]
     assert [line[0] for line in others[1:]] == ["rows", "recall@7", "predicted per row"]
-    assert "<summary>3 more metrics</summary>" in card
+    assert others[1] == ["rows", "7", "7", ""]
+    assert "<summary>2 more metrics</summary>" in card  # rows are none
     assert "A text gets 1.50 labels on average, and 1.25 hold." in card
     assert "count 0" not in card
+
+
+def test_where_no_label_is_absent_nothing_stands_twice_and_a_dash_is_explained(trained: Trained) -> None:
+    tuned = METRICS["tuned"] | {"macro_f1_present": 0.5, "classwise_ece": 0.1, "labels_without_positives": 0}
+    tuned["intervals"] = {name: [0.0, 1.0] for name, value in tuned.items() if name not in ("classwise_ece", "rows")}
+    card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": tuned}}))
+    assert "macro F1 present" not in card
+    assert "No interval is computed for classwise ECE." in card
+    absent = tuned | {"labels_without_positives": 1}
+    assert "macro F1 present" in render_card(facts(trained, metrics={"test": METRICS | {"tuned": absent}}))
+    few = tuned | {"intervals": {"micro_f1": [0.7, 0.8]}}
+    card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": few}}))
+    assert "No interval is computed for metrics with a dash." in card
+
+
+def test_the_command_names_the_columns_of_the_run(trained: Trained) -> None:
+    card = render_card(facts(trained, text=["title", "body text"]))
+    assert "texts.csv --text title --text 'body text' --output labels.csv" in card
+
+
+def test_limits_name_the_file_of_a_decision_fitted_elsewhere(trained: Trained) -> None:
+    assert "belong to texts like the training data." in render_card(facts(trained))
+    decision = trained.model.config.decision | {"refitted": {"data": "new_rows.csv"}}
+    card = render_card(facts(trained, decision=decision))
+    assert "texts like those of new\\_rows.csv, on which they were fitted." in card
 
 
 def test_results_say_what_counts_zero_whatever_is_predicted(trained: Trained) -> None:

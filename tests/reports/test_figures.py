@@ -19,7 +19,7 @@ from hf_multilabel.reports.drawing import MOST_BYTES, name_points, new_figure, r
 from hf_multilabel.reports.evidence import RunEvidence
 from hf_multilabel.reports.figures import CAPTIONS, CARD_FIGURES, FIGURES, draw
 from hf_multilabel.reports.histograms import chosen_labels, count_scores
-from hf_multilabel.reports.precision_recall import curve_of, decided_point
+from hf_multilabel.reports.precision_recall import curve_of, decided_point, steps
 from hf_multilabel.reports.reliability import measure, pool
 
 
@@ -92,6 +92,14 @@ def test_registry_and_captions_belong_together() -> None:
     assert set(CARD_FIGURES) <= set(FIGURES)
 
 
+def test_small_numbers_of_an_axis_are_written_in_one_form() -> None:
+    figure = drawing.new_figure()
+    axes = figure.subplots()
+    axes.set(yscale="log", ylim=(2e-5, 2e-3))
+    drawing.log_ticks(axes.yaxis)
+    assert [axes.yaxis.get_major_formatter()(value) for value in (1e-3, 1e-4)] == ["1e-03", "1e-04"]
+
+
 def test_nothing_to_show_is_no_figure(small: RunEvidence) -> None:
     empty = replace(small, history=(), layer_cosines=(), predictions=small.targets)
     drawn = draw(empty, ["curves", "collapse", "missed_for"])
@@ -136,6 +144,14 @@ def test_kept_scores_give_the_curve_down_to_their_floor(evidence_of: Callable[..
         assert other.precision[:known] == pytest.approx(one.precision[:known])
         assert other.recall[:known] == pytest.approx(one.recall[:known])
         assert not other.exact.all()
+
+
+@pytest.mark.parametrize("label", [None, 0, 5])
+def test_the_area_below_the_steps_is_the_average_precision(small: RunEvidence, label: int | None) -> None:
+    curve = curve_of(small, label)
+    recall, precision = steps(curve, np.flatnonzero(curve.recall > 0))
+    assert recall[0] == 0
+    assert np.trapezoid(precision, recall) == pytest.approx(curve.area())
 
 
 def test_reliability_of_a_small_label_set_is_the_reported_one(small: RunEvidence) -> None:

@@ -27,7 +27,7 @@ from hf_multilabel.reports.page import (
     number,
     render_page,
 )
-from hf_multilabel.reports.sections import RunFacts, results, run_sections
+from hf_multilabel.reports.sections import RunFacts, calibration, per_label, results, run_sections
 from hf_multilabel.reports.worst import ShownLabel, ShownText
 
 ATTACKS = [
@@ -114,7 +114,7 @@ def test_the_headline_is_refused_on_the_decisions_own_rows(small: RunEvidence) -
     )
     refused = render_page(Page("r", run_sections(replace(small, metrics={"fixed": fixed}), RunFacts(), {})))
     assert "0.970" in honest
-    assert "95% interval 0.950 to 0.990" in honest
+    assert "95%: 0.950 to 0.990" in honest
     assert "fitted on these very rows" not in honest
     assert "fitted on these very rows" in refused
     assert 'class="tiles"' not in refused
@@ -132,6 +132,14 @@ def test_what_counts_zero_whatever_a_model_does_is_said(small: RunEvidence) -> N
     tiles, *rest = results(replace(small, metrics={"fixed": tuned, "tuned": tuned}), "")
     assert "samples F1" in [name for name, _, _ in tiles.tiles]
     assert not [block for block in rest if isinstance(block, Prose)]
+
+
+def test_labels_too_rare_to_be_judged_are_counted_beside_their_numbers(small: RunEvidence) -> None:
+    few = int((small.counts.positive < 10).sum())
+    assert few
+    for blocks in (per_label(small), calibration(small, [])):
+        (said,) = blocks[-1].lines
+        assert re.match(rf"{few} labels? ha(s|ve) a support below 10 rows: ", said)
 
 
 @pytest.mark.parametrize(

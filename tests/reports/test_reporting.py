@@ -74,6 +74,9 @@ def test_the_command_writes_one_file_and_its_figures(
         assert f'<section id="{anchor}">' in html
     assert f"{finished.metrics['test']['tuned']['micro_f1']:.4f}" in html
     assert "We train &lt;b&gt;a transformer&lt;/b&gt; &amp; more." in html
+    head = html.split("</header>")[0]
+    assert "<dt>data</dt><dd>quickstart</dd>" in head
+    assert "A label is predicted when its probability is at least" in head
     assert "freeze_layers: 0" in html  # the recipe as it was run, not as it is read for scoring
     assert "backbone: scratch" not in html
     drawn = {path.stem for path in (tmp_path / "page_figures").iterdir()}
