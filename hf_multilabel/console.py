@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hf_multilabel.decisions.risk_control import promised_metric
 from hf_multilabel.progress import current_console, emit, mode
 
 # The columns of a results table that people compare first; metrics.json holds all of them.
@@ -79,6 +80,7 @@ def _plain(cell: Any) -> str:
 def results_table(
     results: Mapping[str, Mapping[str, Mapping[str, Any]]],
     title: str = "Results: a cut of 0.5 for all labels (fixed) beside the fitted decision (tuned)",
+    decision: Mapping[str, Any] | None = None,
 ) -> Table:
     """Splits and decisions side by side, for instance fixed 0.5 beside the tuned one.
 
@@ -86,18 +88,34 @@ def results_table(
         results: split -> decision (`fixed`, `tuned`) -> metric -> value; where a decision has `intervals`, the metrics
             of `SHOWN_INTERVALS` stand with theirs.
         title: Above the table.
+        decision: The tuned one, as stored in config.json: what it was made for stands first.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
-    columns = [(split, decision) for split, decisions in results.items() for decision in decisions]
-    for split, decision in columns:
-        table.add_column(f"{split}\n{decision}", justify="right")
-    for metric in SHOWN_METRICS:
-        cells = [_cell(results[split][decision], metric) for split, decision in columns]
+    columns = [(split, name) for split, decisions in results.items() for name in decisions]
+    for split, name in columns:
+        table.add_column(f"{split}\n{name}", justify="right")
+    asked = made_for(decision or {})
+    for metric in (*asked, *SHOWN_METRICS):
+        cells = [_cell(results[split][name], metric, (*asked, *SHOWN_INTERVALS)) for split, name in columns]
         if any(cell != "-" for cell in cells):
             table.add_row(metric, *cells)
-    table.caption, table.caption_justify = "\n".join(_counted_zero(results)) or None, "left"
+    said = [*_promised(results, decision or {}), *_counted_zero(results)]
+    table.caption, table.caption_justify = "\n".join(said) or None, "left"
     return table
+
+
+def made_for(decision: Mapping[str, Any]) -> tuple[str, ...]:
+    """Metrics that show what a decision was made for and at which price, beyond `SHOWN_METRICS`."""
+    promised = promised_metric(decision)
+    beside = ("samples_recall_present", "samples_precision_present", "predicted_per_row")
+    return tuple(dict.fromkeys([promised[0], *beside])) if promised else ()
+
+
+def _promised(results: Mapping[str, Mapping[str, Any]], decision: Mapping[str, Any]) -> Iterator[str]:
+    promised = promised_metric(decision)
+    if promised and any("tuned" in decisions for decisions in results.values()):
+        yield f"promised of tuned: {promised[0]} of {promised[1]}"
 
 
 def _counted_zero(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
@@ -111,10 +129,10 @@ def _counted_zero(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Ite
             yield escape(f"{labels}; over the others {others}" if others else labels)
 
 
-def _cell(found: Mapping[str, Any], metric: str) -> str:
+def _cell(found: Mapping[str, Any], metric: str, with_interval: Sequence[str]) -> str:
     if found.get(metric) is None:
         return "-"
-    interval = found.get("intervals", {}).get(metric) if metric in SHOWN_INTERVALS else None
+    interval = found.get("intervals", {}).get(metric) if metric in with_interval else None
     ends = "" if interval is None else f" \\[{interval[0]:.3f}, {interval[1]:.3f}]"
     return f"{found[metric]:.4f}{ends}"
 

@@ -130,7 +130,7 @@ def train(
         "training": describe_training(trainer, model, seconds),
         "recipe_sha256": recipe.sha256,
     }
-    show(results_table(results))
+    show(results_table(results, decision=model.config.decision))
     files = training_files(trainer, data) | adapter
     on_main(publish, recipe, folder, model, backbone, data, scores, metrics, files)
     if after is not None:

@@ -10,8 +10,8 @@ from rich.table import Table
 from hf_multilabel.console import prevalence_table, results_table
 
 
-def printed(results: dict) -> str:
-    return exported(results_table(results))
+def printed(results: dict, **arguments: object) -> str:
+    return exported(results_table(results, **arguments))
 
 
 def exported(table: Table) -> str:
@@ -38,6 +38,21 @@ def test_labels_without_a_text_are_said_to_count_zero() -> None:
     said = " ".join(text.split())
     assert "test: 2 label(s) without a text count 0 in macro_f1; over the others 0.6000 fixed, 0.7500 tuned" in said
     assert "validation: " not in said
+
+
+def test_a_promise_stands_first_beside_what_it_costs() -> None:
+    found = {"micro_f1": 0.6, "samples_recall_present": 0.9321, "samples_precision_present": 0.25}
+    found |= {"predicted_per_row": 2.5, "intervals": {"samples_recall_present": [0.91, 0.95]}}
+    risk = {"metric": "recall", "target": 0.9, "confidence": 0.95, "controlled": True}
+    text = printed({"test": {"fixed": {"micro_f1": 0.5}, "tuned": found}}, decision={"risk": risk})
+    assert "0.9321 [0.910, 0.950]" in text
+    names = ("samples_recall_present", "samples_precision_present", "predicted_per_row", "micro_f1")
+    places = [text.index(f" {name} ") for name in names]
+    assert places == sorted(places)
+    said = " ".join(text.split())
+    assert "promised of tuned: samples_recall_present of at least 0.9 with 95% confidence" in said
+    kept = printed({"test": {"tuned": found}}, decision={"risk": risk | {"controlled": False}})
+    assert "samples_recall_present" not in kept
 
 
 def test_prevalences_show_what_is_not_known_and_how_many_are_left_out() -> None:

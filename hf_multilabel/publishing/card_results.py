@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hf_multilabel.decisions.risk_control import promised_metric
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_metadata import HEADLINE
 from hf_multilabel.publishing.card_text import number, plural, pretty, span
@@ -36,14 +37,14 @@ class LabelGroup:
 
 
 def headline_rows(facts: CardFacts) -> list[tuple[str, str, str, str]]:
-    """Metric, at a threshold of 0.5, with the stored decision, its interval: the metrics of `HEADLINE`."""
-    return [_row(facts, name) for name in HEADLINE if name in facts.tuned or name in facts.fixed]
+    """Metric, at a threshold of 0.5, with the stored decision, its interval: what it was made for, then `HEADLINE`."""
+    return [_row(facts, name) for name in _first(facts) if name in facts.tuned or name in facts.fixed]
 
 
 def other_rows(facts: CardFacts) -> list[tuple[str, str, str, str]]:
     """The same of all other metrics that are numbers, but those of `part_rows`."""
     names = dict.fromkeys([*facts.tuned, *facts.fixed])
-    shown = {f"{part}_{name}" for part in PARTS for name in (*PART_METRICS, "labels")} | set(HEADLINE)
+    shown = {f"{part}_{name}" for part in PARTS for name in (*PART_METRICS, "labels")} | set(_first(facts))
     return [
         _row(facts, name)
         for name in names
@@ -93,6 +94,9 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
     if facts.tuned.get("intervals"):
         counted = f"these {rows:,} rows" if rows else "these rows"
         yield f"The 95% intervals say how far the choice of {counted} moves a score; another training run moves it too."
+    promised = promised_metric(facts.decision)
+    if promised and promised[0] in facts.tuned:
+        yield f"Promised is a {pretty(promised[0])} of {promised[1]}; here it is {number(facts.tuned[promised[0]])}."
     objective = [name for name in ("micro_f1", "macro_f1") if name in facts.tuned and name in facts.fixed]
     if objective and all(facts.tuned[name] < facts.fixed[name] for name in objective):
         yield "On these rows a fixed 0.5 does better by both micro and macro F1: what was fitted elsewhere did not pay."
@@ -105,6 +109,12 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
     if absent := facts.tuned.get("labels_without_positives"):
         noun = "label without a text here counts" if absent == 1 else "labels without a text here count"
         yield f"{absent:,} {noun} 0 in macro F1."
+
+
+def _first(facts: CardFacts) -> list[str]:
+    """Metrics of the first table."""
+    promised = promised_metric(facts.decision)
+    return [*(promised[:1] if promised else ()), *HEADLINE]
 
 
 def _row(facts: CardFacts, name: str) -> tuple[str, str, str, str]:

@@ -104,6 +104,17 @@ def test_results_show_the_fixed_cut_beside_the_tuned_decision_and_its_interval(t
     assert "count 0" not in card
 
 
+def test_results_show_what_was_promised_first(trained: Trained) -> None:
+    tuned = METRICS["tuned"] | {"samples_precision_present": 0.75}
+    risk = {"metric": "precision", "target": 0.7, "confidence": 0.9, "controlled": True, "sentence": "Guaranteed: all."}
+    shown = facts(
+        trained, metrics={"test": METRICS | {"tuned": tuned}}, decision=trained.model.config.decision | {"risk": risk}
+    )
+    card = render_card(shown)
+    assert read_tables(card)[0][1] == ["samples precision present", "-", "0.7500", "-"]
+    assert "Promised is a samples precision present of at least 0.7 with 90% confidence; here it is 0.7500." in card
+
+
 def test_results_say_what_counts_zero_whatever_is_predicted(trained: Trained) -> None:
     tuned = METRICS["tuned"] | {"rows_without_labels": 1, "labels_without_positives": 2}
     card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": tuned}}))
