@@ -11,7 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hf_multilabel.decisions.constraints import prices_of
 from hf_multilabel.decisions.risk_control import promised_metric
+from hf_multilabel.evaluation.costs import COSTS
 from hf_multilabel.progress import current_console, emit, mode
 
 # The columns of a results table that people compare first; metrics.json holds all of them.
@@ -100,7 +102,7 @@ def results_table(
         cells = [_cell(results[split][name], metric, (*asked, *SHOWN_INTERVALS)) for split, name in columns]
         if any(cell != "-" for cell in cells):
             table.add_row(metric, *cells)
-    said = [*_promised(results, decision or {}), *_counted_zero(results)]
+    said = [*_describe_asked(results, decision or {}), *_counted_zero(results)]
     table.caption, table.caption_justify = "\n".join(said) or None, "left"
     return table
 
@@ -108,14 +110,18 @@ def results_table(
 def made_for(decision: Mapping[str, Any]) -> tuple[str, ...]:
     """Metrics that show what a decision was made for and at which price, beyond `SHOWN_METRICS`."""
     promised = promised_metric(decision)
-    beside = ("samples_recall_present", "samples_precision_present", "predicted_per_row")
-    return tuple(dict.fromkeys([promised[0], *beside])) if promised else ()
+    if promised:
+        beside = ("samples_recall_present", "samples_precision_present", "predicted_per_row")
+        return tuple(dict.fromkeys([promised[0], *beside]))
+    return COSTS if prices_of(decision) else ()
 
 
-def _promised(results: Mapping[str, Mapping[str, Any]], decision: Mapping[str, Any]) -> Iterator[str]:
+def _describe_asked(results: Mapping[str, Mapping[str, Any]], decision: Mapping[str, Any]) -> Iterator[str]:
     promised = promised_metric(decision)
     if promised and any("tuned" in decisions for decisions in results.values()):
         yield f"promised of tuned: {promised[0]} of {promised[1]}"
+    if prices := prices_of(decision):
+        yield f"mean_cost: of a text, at {prices[0]:g} for a wrong label and {prices[1]:g} for a missed one"
 
 
 def _counted_zero(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
@@ -134,7 +140,7 @@ def _cell(found: Mapping[str, Any], metric: str, with_interval: Sequence[str]) -
         return "-"
     interval = found.get("intervals", {}).get(metric) if metric in with_interval else None
     ends = "" if interval is None else f" \\[{interval[0]:.3f}, {interval[1]:.3f}]"
-    return f"{found[metric]:.4f}{ends}"
+    return f"{found[metric]:,}" if isinstance(found[metric], int) else f"{found[metric]:.4f}{ends}"
 
 
 def comparison_table(first: str, second: str, differences: Mapping[str, Mapping[str, float]]) -> Table:

@@ -55,6 +55,14 @@ def test_a_promise_stands_first_beside_what_it_costs() -> None:
     assert "samples_recall_present" not in kept
 
 
+def test_a_decision_with_prices_shows_what_its_errors_cost() -> None:
+    found = {"mean_cost": 1.25, "wrong_labels": 1200, "missed_labels": 3, "intervals": {"mean_cost": [1, 1.5]}}
+    decision = {"objective": "cost_plug_in", "options": {"false_negative_cost": 4.0}}
+    said = " ".join(printed({"test": {"tuned": found}}, decision=decision).replace("│", " ").split())
+    assert "mean_cost 1.2500 [1.000, 1.500] wrong_labels 1,200 missed_labels 3" in said
+    assert "at 1 for a wrong label and 4 for a missed one" in said
+
+
 def test_prevalences_show_what_is_not_known_and_how_many_are_left_out() -> None:
     row = {"label": "[a]", "labelled": 0.125, "estimated": 0.25, "low": 0.2, "high": 0.305}
     unknown = {"label": "b", "labelled": 0.0, **dict.fromkeys(("estimated", "low", "high"), float("nan"))}

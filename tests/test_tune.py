@@ -110,6 +110,21 @@ def test_the_settings_of_the_run_give_its_decision_again(copy: Path) -> None:
 
 
 @pytest.mark.usefixtures("unproved")
+def test_costs_are_those_at_the_prices_of_the_new_decision(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tune(str(copy), objective="cost_plug_in", false_negative_cost=3)
+    first = read(copy, "metrics.json")["test"]
+    for found in first.values():
+        assert found["mean_cost"] == (found["wrong_labels"] + 3 * found["missed_labels"]) / found["rows"]
+    tune(str(copy), objective="cost_plug_in", false_negative_cost=9)
+    again = read(copy, "metrics.json")["test"]["fixed"]
+    assert again["mean_cost"] == (again["wrong_labels"] + 9 * again["missed_labels"]) / again["rows"]
+    before = (first["tuned"]["wrong_labels"] + 9 * first["tuned"]["missed_labels"]) / again["rows"]
+    assert f"{before:.4f}" in "".join(capsys.readouterr())
+    tune(str(copy), objective="micro_f1")
+    assert not any("mean_cost" in found for found in read(copy, "metrics.json")["test"].values())
+
+
+@pytest.mark.usefixtures("unproved")
 def test_results_that_can_not_be_measured_go_and_come_back(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

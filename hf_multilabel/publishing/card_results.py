@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hf_multilabel.decisions.risk_control import promised_metric
+from hf_multilabel.evaluation.costs import COSTS
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_metadata import HEADLINE
 from hf_multilabel.publishing.card_text import number, plural, pretty, span
@@ -114,7 +115,7 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
 def _first(facts: CardFacts) -> list[str]:
     """Metrics of the first table."""
     promised = promised_metric(facts.decision)
-    return [*(promised[:1] if promised else ()), *HEADLINE]
+    return [*(promised[:1] if promised else ()), *COSTS, *HEADLINE]
 
 
 def _row(facts: CardFacts, name: str) -> tuple[str, str, str, str]:

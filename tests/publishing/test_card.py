@@ -115,6 +115,12 @@ def test_results_show_what_was_promised_first(trained: Trained) -> None:
     assert "Promised is a samples precision present of at least 0.7 with 90% confidence; here it is 0.7500." in card
 
 
+def test_results_show_costs_first(trained: Trained) -> None:
+    tuned = METRICS["tuned"] | {"mean_cost": 1.5, "wrong_labels": 1200}
+    card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": tuned}}))
+    assert read_tables(card)[0][1:3] == [["mean cost", "-", "1.5000", "-"], ["wrong labels", "-", "1,200", "-"]]
+
+
 def test_results_say_what_counts_zero_whatever_is_predicted(trained: Trained) -> None:
     tuned = METRICS["tuned"] | {"rows_without_labels": 1, "labels_without_positives": 2}
     card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": tuned}}))
