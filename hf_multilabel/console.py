@@ -83,6 +83,7 @@ def results_table(
     results: Mapping[str, Mapping[str, Mapping[str, Any]]],
     title: str = "Results: a cut of 0.5 for all labels (fixed) beside the fitted decision (tuned)",
     decision: Mapping[str, Any] | None = None,
+    fitted: Sequence[str] = (),
 ) -> Table:
     """Splits and decisions side by side, for instance fixed 0.5 beside the tuned one.
 
@@ -91,6 +92,7 @@ def results_table(
             of `SHOWN_INTERVALS` stand with theirs.
         title: Above the table.
         decision: The tuned one, as stored in config.json: what it was made for stands first.
+        fitted: Splits with the rows that it was fitted on.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
@@ -98,11 +100,16 @@ def results_table(
     for split, name in columns:
         table.add_column(f"{split}\n{name}", justify="right")
     asked = made_for(decision or {})
+    with_interval = (*asked, *SHOWN_INTERVALS)
     for metric in (*asked, *SHOWN_METRICS):
-        cells = [_cell(results[split][name], metric, (*asked, *SHOWN_INTERVALS)) for split, name in columns]
+        cells = [_cell(results[split][name], metric, with_interval) for split, name in columns]
         if any(cell != "-" for cell in cells):
             table.add_row(metric, *cells)
-    said = [*_describe_asked(results, decision or {}), *_counted_zero(results)]
+    said = [
+        *_explain(results, fitted, with_interval),
+        *_describe_asked(results, decision or {}),
+        *_counted_zero(results),
+    ]
     table.caption, table.caption_justify = "\n".join(said) or None, "left"
     return table
 
@@ -114,6 +121,17 @@ def made_for(decision: Mapping[str, Any]) -> tuple[str, ...]:
         beside = ("samples_recall_present", "samples_precision_present", "predicted_per_row")
         return tuple(dict.fromkeys([promised[0], *beside]))
     return COSTS if prices_of(decision) else ()
+
+
+def _explain(
+    results: Mapping[str, Mapping[str, Any]], fitted: Sequence[str], with_interval: Sequence[str]
+) -> Iterator[str]:
+    columns = [found for decisions in results.values() for found in decisions.values()]
+    if any(metric in found.get("intervals", {}) for found in columns for metric in with_interval):
+        yield "\\[low, high]: 95% interval"
+    for split in results:
+        if split in fitted:
+            yield f"{split}: tuned is optimistic, it was fitted on these rows"
 
 
 def _describe_asked(results: Mapping[str, Mapping[str, Any]], decision: Mapping[str, Any]) -> Iterator[str]:

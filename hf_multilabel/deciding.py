@@ -112,11 +112,22 @@ def fit_the_decision(
     if "risk" in decision:
         note(decision["risk"]["sentence"])
     if found := decision["expected"]:
-        low, high = found["intervals"]["macro_f1"]
-        note(
-            f"expected on as many other rows: micro-F1 {found['micro_f1']:.3f}, macro-F1 {found['macro_f1']:.3f} "
-            f"({low:.3f} to {high:.3f})"
-        )
+        note(tell_expected(found))
     elif missing := decision.get("expected_missing"):
         note(f"expected on as many other rows: not known; {missing}")
     return decision
+
+
+def tell_expected(expected: Mapping[str, Any]) -> str:
+    """What a decision will score, in words.
+
+    Example:
+        >>> tell_expected({"micro_f1": 0.67, "macro_f1": 0.425, "intervals": {"macro_f1": [0.143, 0.676]}})
+        'expected on as many other rows: micro-F1 0.670, macro-F1 0.425 (95%: 0.143 to 0.676)'
+    """
+    scores = []
+    for name, shown in (("micro_f1", "micro-F1"), ("macro_f1", "macro-F1")):
+        ends = expected["intervals"].get(name)
+        span = f" (95%: {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+        scores.append(f"{shown} {expected[name]:.3f}{span}")
+    return f"expected on as many other rows: {', '.join(scores)}"

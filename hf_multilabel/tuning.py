@@ -80,6 +80,11 @@ class Task:
             self.scores[rows._fingerprint] = score()
         return self.scores[rows._fingerprint]
 
+    def fitted_splits(self) -> list[str]:
+        """The reported splits that hold the very rows to fit on."""
+        fitted = self.fitted.splits["validation"]._fingerprint
+        return [name for name, (data, split) in self.reported.items() if data.splits[split]._fingerprint == fitted]
+
 
 def tune(
     model: str,
@@ -141,7 +146,7 @@ def tune(
     task.finished.model.config.validate_decision()
     metrics, judged, shown = measure_again(task, old)
     title = "Results: the decision before and now, on the run's own rows"
-    show(results_table(shown, title, decision), asked=True)
+    show(results_table(shown, title, decision, task.fitted_splits() if decision["fitted_on"] else ()), asked=True)
     if there:
         note("in these rows, and in what is expected, labels are as frequent as they were labelled, not as estimated")
     publish_decision(task, metrics, judged)

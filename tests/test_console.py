@@ -29,6 +29,15 @@ def test_scores_stand_with_their_intervals() -> None:
     assert "macro_f1" not in text
 
 
+def test_brackets_and_fitted_rows_are_explained_once() -> None:
+    found = {"fixed": {"micro_f1": 0.5}, "tuned": {"micro_f1": 0.6, "intervals": {"micro_f1": [0.5, 0.7]}}}
+    said = " ".join(printed({"validation": found, "test": found}, fitted=["validation"]).split())
+    assert said.count("[low, high]: 95% interval") == 1
+    assert "validation: tuned is optimistic, it was fitted on these rows" in said
+    assert "test: " not in said
+    assert "95%" not in printed({"test": {"fixed": {"micro_f1": 0.5}}})
+
+
 def test_labels_without_a_text_are_said_to_count_zero() -> None:
     decisions = {
         "fixed": {"macro_f1": 0.4, "macro_f1_present": 0.6, "labels_without_positives": 2},

@@ -49,7 +49,7 @@ def read(folder: Path, name: str) -> dict:
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
-def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path) -> None:
+def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = (copy / "README.md").read_text()
     card = card.replace("## Limits\n", "## Limits\n\nWritten by hand.\n").replace(
         "library_name:", "extra: 1\nlibrary_name:"
@@ -58,6 +58,9 @@ def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path) -> No
     before, metrics, config = tree(copy), read(copy, "metrics.json"), read(copy, "config.json")
     inode = (copy / "model.safetensors").stat().st_ino
     decision = tune(str(copy), objective="micro_f1")
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "validation: tuned is optimistic" in said
+    assert "test: tuned is optimistic" not in said
 
     after = tree(copy)
     changed = {name for name in before | after if before.get(name) != after.get(name)}
