@@ -14,6 +14,7 @@ from rich.text import Text
 from hf_multilabel.decisions.constraints import prices_of
 from hf_multilabel.decisions.risk_control import promised_metric
 from hf_multilabel.evaluation.costs import COSTS
+from hf_multilabel.evaluation.zeros import tell_unlabelled
 from hf_multilabel.progress import current_console, emit, mode
 
 # The columns of a results table that people compare first; metrics.json holds all of them.
@@ -69,7 +70,8 @@ def show(table: Table, asked: bool = False) -> None:
     if mode() == "json":
         rows = zip(*(map(_plain, column.cells) for column in table.columns), strict=True)
         names = [" ".join(_plain(column.header).split()) for column in table.columns]
-        emit("table", title=_plain(table.title), rows=[dict(zip(names, row, strict=True)) for row in rows])
+        said = {"caption": _plain(table.caption)} if table.caption else {}
+        emit("table", title=_plain(table.title), rows=[dict(zip(names, row, strict=True)) for row in rows], **said)
     else:
         current_console().print(table)
 
@@ -143,8 +145,10 @@ def _describe_asked(results: Mapping[str, Mapping[str, Any]], decision: Mapping[
 
 
 def _counted_zero(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """What macro F1 counts as 0 though no model could do better, a line a split that has any."""
+    """What samples F1 and macro F1 count as 0 though no model could do better, a line a split that has any."""
     for split, decisions in results.items():
+        if said := next(filter(None, map(tell_unlabelled, decisions.values())), None):
+            yield f"{split}: {said}"
         counts = {found.get("labels_without_positives") or 0 for found in decisions.values()}
         if max(counts, default=0):
             over = [(name, found.get("macro_f1_present")) for name, found in decisions.items()]

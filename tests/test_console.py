@@ -72,6 +72,13 @@ def test_a_decision_with_prices_shows_what_its_errors_cost() -> None:
     assert "at 1 for a wrong label and 4 for a missed one" in said
 
 
+def test_texts_without_a_label_are_said_to_count_zero() -> None:
+    found = {"samples_f1": 0.1, "rows_without_labels": 1200}
+    said = " ".join(printed({"test": {"fixed": found, "tuned": found}}).split())
+    assert said.count("test: 1,200 texts without a label count 0 in samples F1 and in metrics at k, also where") == 1
+    assert "without" not in printed({"test": {"fixed": found | {"rows_without_labels": 0}}})
+
+
 def test_prevalences_show_what_is_not_known_and_how_many_are_left_out() -> None:
     row = {"label": "[a]", "labelled": 0.125, "estimated": 0.25, "low": 0.2, "high": 0.305}
     unknown = {"label": "b", "labelled": 0.0, **dict.fromkeys(("estimated", "low", "high"), float("nan"))}

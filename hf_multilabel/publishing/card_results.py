@@ -10,6 +10,7 @@ import numpy as np
 
 from hf_multilabel.decisions.risk_control import promised_metric
 from hf_multilabel.evaluation.costs import COSTS
+from hf_multilabel.evaluation.zeros import tell_unlabelled
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_metadata import HEADLINE
 from hf_multilabel.publishing.card_text import number, plural, pretty, span
@@ -104,9 +105,8 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
     predicted, true = facts.tuned.get("predicted_per_row"), facts.data.get("cardinality", {}).get(facts.split)
     if predicted is not None and true is not None:
         yield f"A text gets {predicted:.2f} labels on average, and {true:.2f} hold."
-    if empty := facts.tuned.get("rows_without_labels"):
-        noun = "text without a label counts" if empty == 1 else "texts without a label count"
-        yield f"{empty:,} {noun} 0 in samples F1, also where rightly nothing was predicted."
+    if said := tell_unlabelled(facts.tuned):
+        yield said
     if absent := facts.tuned.get("labels_without_positives"):
         noun = "label without a text here counts" if absent == 1 else "labels without a text here count"
         yield f"{absent:,} {noun} 0 in macro F1."
