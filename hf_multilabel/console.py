@@ -11,7 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hf_multilabel.decisions.constraints import prices_of
+from hf_multilabel.decisions.risk_control import promised_metric
+from hf_multilabel.evaluation.costs import COSTS
 from hf_multilabel.evaluation.metrics import LOWER_IS_BETTER
+from hf_multilabel.evaluation.zeros import tell_unlabelled
 from hf_multilabel.progress import current_console, emit, mode
 
 # The columns of a results table that people compare first; metrics.json holds all of them.
@@ -69,7 +73,8 @@ def show(table: Table, asked: bool = False) -> None:
     if mode() == "json":
         rows = zip(*(map(_plain, column.cells) for column in table.columns), strict=True)
         names = [" ".join(_plain(column.header).split()) for column in table.columns]
-        emit("table", title=_plain(table.title), rows=[dict(zip(names, row, strict=True)) for row in rows])
+        said = {"caption": _plain(table.caption)} if table.caption else {}
+        emit("table", title=_plain(table.title), rows=[dict(zip(names, row, strict=True)) for row in rows], **said)
     else:
         current_console().print(table)
 
@@ -82,6 +87,8 @@ def _plain(cell: Any) -> str:
 def results_table(
     results: Mapping[str, Mapping[str, Mapping[str, Any]]],
     title: str = "Results: a cut of 0.5 for all labels (fixed) beside the fitted decision (tuned)",
+    decision: Mapping[str, Any] | None = None,
+    fitted: Sequence[str] = (),
 ) -> Table:
     """Splits and decisions side by side, for instance fixed 0.5 beside the tuned one.
 
@@ -89,23 +96,62 @@ def results_table(
         results: split -> decision (`fixed`, `tuned`) -> metric -> value; where a decision has `intervals`, the metrics
             of `SHOWN_INTERVALS` stand with theirs.
         title: Above the table.
+        decision: The tuned one, as stored in config.json: what it was made for stands first.
+        fitted: Splits with the rows that it was fitted on.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("metric")
-    columns = [(split, decision) for split, decisions in results.items() for decision in decisions]
-    for split, decision in columns:
-        table.add_column(f"{split}\n{decision}", justify="right")
-    for metric in SHOWN_METRICS:
-        cells = [_cell(results[split][decision], metric) for split, decision in columns]
+    columns = [(split, name) for split, decisions in results.items() for name in decisions]
+    for split, name in columns:
+        table.add_column(f"{split}\n{name}", justify="right")
+    asked = made_for(decision or {})
+    with_interval = (*asked, *SHOWN_INTERVALS)
+    for metric in (*asked, *SHOWN_METRICS):
+        cells = [_cell(results[split][name], metric, with_interval) for split, name in columns]
         if any(cell != "-" for cell in cells):
             table.add_row(metric, *cells)
-    table.caption, table.caption_justify = "\n".join(_counted_zero(results)) or None, "left"
+    said = [
+        *_explain(results, fitted, with_interval),
+        *_describe_asked(results, decision or {}),
+        *_counted_zero(results),
+    ]
+    table.caption, table.caption_justify = "\n".join(said) or None, "left"
     return table
 
 
+def made_for(decision: Mapping[str, Any]) -> tuple[str, ...]:
+    """Metrics that show what a decision was made for and at which price, beyond `SHOWN_METRICS`."""
+    promised = promised_metric(decision)
+    if promised:
+        beside = ("samples_recall_present", "samples_precision_present", "predicted_per_row")
+        return tuple(dict.fromkeys([promised[0], *beside]))
+    return COSTS if prices_of(decision) else ()
+
+
+def _explain(
+    results: Mapping[str, Mapping[str, Any]], fitted: Sequence[str], with_interval: Sequence[str]
+) -> Iterator[str]:
+    columns = [found for decisions in results.values() for found in decisions.values()]
+    if any(metric in found.get("intervals", {}) for found in columns for metric in with_interval):
+        yield "\\[low, high]: 95% interval"
+    for split in results:
+        if split in fitted:
+            yield f"{split}: tuned is optimistic, it was fitted on these rows"
+
+
+def _describe_asked(results: Mapping[str, Mapping[str, Any]], decision: Mapping[str, Any]) -> Iterator[str]:
+    promised = promised_metric(decision)
+    if promised and any("tuned" in decisions for decisions in results.values()):
+        yield f"promised of tuned: {promised[0]} of {promised[1]}"
+    if prices := prices_of(decision):
+        yield f"mean_cost: of a text, at {prices[0]:g} for a wrong label and {prices[1]:g} for a missed one"
+
+
 def _counted_zero(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
-    """What macro F1 counts as 0 though no model could do better, a line a split that has any."""
+    """What samples F1 and macro F1 count as 0 though no model could do better, a line a split that has any."""
     for split, decisions in results.items():
+        if said := next(filter(None, map(tell_unlabelled, decisions.values())), None):
+            yield f"{split}: {said}"
         counts = {found.get("labels_without_positives") or 0 for found in decisions.values()}
         if max(counts, default=0):
             over = [(name, found.get("macro_f1_present")) for name, found in decisions.items()]
@@ -114,12 +160,12 @@ def _counted_zero(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Ite
             yield escape(f"{labels}; over the others {others}" if others else labels)
 
 
-def _cell(found: Mapping[str, Any], metric: str) -> str:
+def _cell(found: Mapping[str, Any], metric: str, with_interval: Sequence[str]) -> str:
     if found.get(metric) is None:
         return "-"
-    interval = found.get("intervals", {}).get(metric) if metric in SHOWN_INTERVALS else None
+    interval = found.get("intervals", {}).get(metric) if metric in with_interval else None
     ends = "" if interval is None else f" \\[{interval[0]:.3f}, {interval[1]:.3f}]"
-    return f"{found[metric]:.4f}{ends}"
+    return f"{found[metric]:,}" if isinstance(found[metric], int) else f"{found[metric]:.4f}{ends}"
 
 
 def comparison_table(

@@ -12,9 +12,12 @@ from hf_multilabel.backbones import Backbone
 from hf_multilabel.console import note
 from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.decisions.evidence import decide_scores
 from hf_multilabel.decisions.fitting import check_promises
 from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.keeping import RankedScores, is_kept_in_part
+from hf_multilabel.evaluation.metrics import evaluate_outcome
+from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.folds import HeldOut, fit_held_out, validation_scores
 from hf_multilabel.recipe import Recipe
 from hf_multilabel.recipe.loading import blame
@@ -106,17 +109,46 @@ def fit_the_decision(
         held: Other scores to fit on; None: those.
     """
     with blame(recipe, "decision"):
-        decision = fit_held_out(recipe, held or validation_scores(data, scores["validation"]), data.labels.names)
+        held = held or validation_scores(data, scores["validation"])
+        decision = fit_held_out(recipe, held, data.labels.names)
     if not decision.get("exact", True):
         note("the scores kept do not settle the cuts, which are cautious: raise evaluation.keep_scores")
     if "risk" in decision:
         note(decision["risk"]["sentence"])
     if found := decision["expected"]:
-        low, high = found["intervals"]["macro_f1"]
-        note(
-            f"expected on as many other rows: micro-F1 {found['micro_f1']:.3f}, macro-F1 {found['macro_f1']:.3f} "
-            f"({low:.3f} to {high:.3f})"
-        )
+        note(tell_expected(found))
+        if said := tell_no_better(decision, held):
+            note(said)
     elif missing := decision.get("expected_missing"):
         note(f"expected on as many other rows: not known; {missing}")
     return decision
+
+
+def tell_no_better(decision: Mapping[str, Any], held: HeldOut) -> str | None:
+    """That a balanced decision is expected to score no more than a cut of 0.5 on the fitted rows, if that is so."""
+    if decision["objective"] != "balanced" or not decision["expected"]:
+        return None
+    sets = decide_scores(held.scores, default_decision())
+    fixed = evaluate_outcome(Outcome(None, sets, held.targets), metrics=["micro_f1", "macro_f1"])
+    of_cuts, of_half = ((found["micro_f1"] + found["macro_f1"]) / 2 for found in (decision["expected"], fixed))
+    if of_cuts > of_half:
+        return None
+    return (
+        f"on these {held.targets.shape[0]:,} rows the fitted cuts are expected to be no better than 0.5 "
+        f"({of_cuts:.3f} against {of_half:.3f}, mean of micro-F1 and macro-F1): more rows would help"
+    )
+
+
+def tell_expected(expected: Mapping[str, Any]) -> str:
+    """What a decision will score, in words.
+
+    Example:
+        >>> tell_expected({"micro_f1": 0.67, "macro_f1": 0.425, "intervals": {"macro_f1": [0.143, 0.676]}})
+        'expected on as many other rows: micro-F1 0.670, macro-F1 0.425 (95%: 0.143 to 0.676)'
+    """
+    scores = []
+    for name, shown in (("micro_f1", "micro-F1"), ("macro_f1", "macro-F1")):
+        ends = expected["intervals"].get(name)
+        span = f" (95%: {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+        scores.append(f"{shown} {expected[name]:.3f}{span}")
+    return f"expected on as many other rows: {', '.join(scores)}"

@@ -12,7 +12,9 @@ from scipy.sparse import csr_matrix
 
 from hf_multilabel.console import note
 from hf_multilabel.data.loading import MultiLabelData
+from hf_multilabel.decisions.constraints import prices_of
 from hf_multilabel.decisions.top_decision import decide_top
+from hf_multilabel.evaluation.costs import count_costs, mean_cost_interval
 from hf_multilabel.evaluation.intervals import confidence_intervals
 from hf_multilabel.evaluation.keeping import RankedScores
 from hf_multilabel.evaluation.metrics import evaluate_outcome
@@ -79,7 +81,8 @@ def measure(
         calibrated: What was kept of the calibrated probabilities, where the decision calibrates and `scores` are kept.
 
     Returns:
-        `fixed` and `tuned`, each from metric name to value; `tuned` has `intervals`, from metric name to [low, high].
+        `fixed` and `tuned`, each from metric name to value, where the decision has prices with `evaluation.costs.COSTS`
+        at these; `tuned` has `intervals`, from metric name to [low, high].
 
     Raises:
         ValueError: If `calibrated` is missing.
@@ -87,10 +90,12 @@ def measure(
     if isinstance(scores, RankedScores) and decision["calibration"] is not None and calibrated is None:
         raise ValueError("calibrated: expected what was kept of the calibrated scores, found None. Score again.")
     found: dict[str, dict[str, Any]] = {}
+    prices = prices_of(decision)
     for name, rule in (("fixed", default_decision()), ("tuned", dict(decision))):
         used = scores if name == "fixed" or calibrated is None else calibrated
         outcome = judge(used, targets, rule, label_counts, rows)
         found[name] = evaluate_outcome(outcome, tuple(k))
+        found[name] |= count_costs(outcome, prices) if prices else {}
         if isinstance(outcome, TopOutcome):
             found[name]["rows_unsettled"] = outcome.unsettled
             if outcome.unsettled:
@@ -101,4 +106,5 @@ def measure(
         if intervals and name == "tuned":
             bounds = confidence_intervals(outcome, k=tuple(k))
             found[name]["intervals"] = {metric: list(ends) for metric, ends in bounds.items()}
+            found[name]["intervals"] |= {"mean_cost": mean_cost_interval(outcome, prices)} if prices else {}
     return found

@@ -54,7 +54,18 @@ def evaluate(
         InputError: If model or data are not as expected, or a change is to a key that is not read here.
     """
     check_read(overrides, "evaluate")
-    finished = FinishedModel.load(model)
+    return evaluate_finished(FinishedModel.load(model), source, overrides, split=split, batch_size=batch_size)
+
+
+def evaluate_finished(
+    finished: FinishedModel,
+    source: str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    split: str = "test",
+    batch_size: int = 32,
+) -> dict[str, dict[str, Any]]:
+    """`evaluate` of a model that is loaded."""
     recipe, data = load_rows(finished, source, overrides)
     check_split(recipe, data, split)
     note(f"measuring {len(data.splits[split]):,} rows of {split}")

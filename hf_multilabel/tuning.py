@@ -16,9 +16,11 @@ from typing import Any
 from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.deciding import check_fit, fit_the_decision
+from hf_multilabel.decisions.constraints import prices_of
 from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
 from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe_finished
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
+from hf_multilabel.evaluation.costs import COSTS, count_costs, without_costs
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.judging import judge, measure
 from hf_multilabel.measurement import check_split, load_rows, recipe_of, training_counts
@@ -78,6 +80,11 @@ class Task:
             self.scores[rows._fingerprint] = score()
         return self.scores[rows._fingerprint]
 
+    def fitted_splits(self) -> list[str]:
+        """The reported splits that hold the very rows to fit on."""
+        fitted = self.fitted.splits["validation"]._fingerprint
+        return [name for name, (data, split) in self.reported.items() if data.splits[split]._fingerprint == fitted]
+
 
 def tune(
     model: str,
@@ -93,8 +100,9 @@ def tune(
 ) -> dict[str, Any]:
     """Fit the decision of a finished model anew and put it in the place of the old one.
 
-    Settings start from the model's recipe. In metrics.json `fixed` stays and `tuned` is measured again on the same
-    rows; where those are not at hand, it goes. The recipe stays as it is: it says how the model was trained.
+    Settings start from the model's recipe. In metrics.json `fixed` stays, but for costs, and `tuned` is measured
+    again on the same rows; where those are not at hand, it goes. The recipe stays as it is: it says how the model was
+    trained.
 
     Args:
         model: The run's folder.
@@ -133,10 +141,12 @@ def tune(
     settings = [*([] if objective is None else [f"decision.objective={objective}"]), *overrides]
     said = [setting for setting in settings if setting.startswith("decision.")]
     decision |= {"refitted": {"data": Path(source).name if source else None, "settings": said, **there}}
+    old = task.finished.model.config.decision
     task.finished.model.config.decision = decision
     task.finished.model.config.validate_decision()
-    metrics, judged, shown = measure_again(task)
-    show(results_table(shown, title="Results: the decision before and now, on the run's own rows"), asked=True)
+    metrics, judged, shown = measure_again(task, old)
+    title = "Results: the decision before and now, on the run's own rows"
+    show(results_table(shown, title, decision, task.fitted_splits() if decision["fitted_on"] else ()), asked=True)
     if there:
         note("in these rows, and in what is expected, labels are as frequent as they were labelled, not as estimated")
     publish_decision(task, metrics, judged)
@@ -330,24 +340,29 @@ def own_rows(own: MultiLabelData | None, metrics: Mapping[str, Any], missing: Se
 
 
 def measure_again(
-    task: Task,
+    task: Task, old: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Judged | None, dict[str, dict[str, dict[str, Any]]]]:
-    """Results at the new decision: metrics.json, what the card reports on, and a table of before and after."""
+    """Results at the new decision: metrics.json, what the card reports on, and a table of the old one and the new."""
     metrics, shown = dict(task.metrics), {}
     judged: Judged | None = None
     decision, evaluation = task.finished.model.config.decision, task.recipe.evaluation
+    prices = prices_of(decision)
     for name in (name for name in REPORTED if name in metrics):
         # the card reports the last of them, or nothing
         judged, before = None, metrics[name].get("tuned")
-        metrics[name] = {"fixed": metrics[name]["fixed"]}
+        metrics[name] = {"fixed": without_costs(metrics[name]["fixed"])}
         if name not in task.reported:
             continue
         data, split = task.reported[name]
         scores, truth = task.score(data, split), data.label_matrix(split)
         counts = training_counts(task.finished, task.recipe, data)
-        found = measure(scores, truth, decision, evaluation.k, *counts, evaluation.intervals)["tuned"]
-        shown[name] = ({"before": before | {"intervals": {}}} if before else {}) | {"tuned": found}
-        metrics[name]["tuned"] = found
+        found = measure(scores, truth, decision, evaluation.k, *counts, evaluation.intervals)
+        metrics[name]["fixed"] |= {cost: found["fixed"][cost] for cost in COSTS if prices}
+        if before:
+            costs = count_costs(judge(scores, truth, old), prices) if prices else {}
+            shown[name] = {"before": without_costs(before) | costs | {"intervals": {}}}
+        shown[name] = shown.get(name, {}) | {"tuned": found["tuned"]}
+        metrics[name]["tuned"] = found["tuned"]
         judged = Judged(name, judge(scores, truth, decision, *counts), data.splits[split])
     return metrics, judged, shown
 

@@ -130,7 +130,8 @@ def train(
         "training": describe_training(trainer, model, seconds),
         "recipe_sha256": recipe.sha256,
     }
-    show(results_table(results))
+    fitted = ("validation",) if model.config.decision["fitted_on"] else ()
+    show(results_table(results, decision=model.config.decision, fitted=fitted))
     files = training_files(trainer, data) | adapter
     on_main(publish, recipe, folder, model, backbone, data, scores, metrics, files)
     if after is not None:

@@ -10,8 +10,8 @@ from rich.table import Table
 from hf_multilabel.console import comparison_table, prevalence_table, results_table
 
 
-def printed(results: dict) -> str:
-    return exported(results_table(results))
+def printed(results: dict, **arguments: object) -> str:
+    return exported(results_table(results, **arguments))
 
 
 def exported(table: Table) -> str:
@@ -29,6 +29,15 @@ def test_scores_stand_with_their_intervals() -> None:
     assert "macro_f1" not in text
 
 
+def test_brackets_and_fitted_rows_are_explained_once() -> None:
+    found = {"fixed": {"micro_f1": 0.5}, "tuned": {"micro_f1": 0.6, "intervals": {"micro_f1": [0.5, 0.7]}}}
+    said = " ".join(printed({"validation": found, "test": found}, fitted=["validation"]).split())
+    assert said.count("[low, high]: 95% interval") == 1
+    assert "validation: tuned is optimistic, it was fitted on these rows" in said
+    assert "test: " not in said
+    assert "95%" not in printed({"test": {"fixed": {"micro_f1": 0.5}}})
+
+
 def test_labels_without_a_text_are_said_to_count_zero() -> None:
     decisions = {
         "fixed": {"macro_f1": 0.4, "macro_f1_present": 0.6, "labels_without_positives": 2},
@@ -38,6 +47,36 @@ def test_labels_without_a_text_are_said_to_count_zero() -> None:
     said = " ".join(text.split())
     assert "test: 2 label(s) without a text count 0 in macro_f1; over the others 0.6000 fixed, 0.7500 tuned" in said
     assert "validation: " not in said
+
+
+def test_a_promise_stands_first_beside_what_it_costs() -> None:
+    found = {"micro_f1": 0.6, "samples_recall_present": 0.9321, "samples_precision_present": 0.25}
+    found |= {"predicted_per_row": 2.5, "intervals": {"samples_recall_present": [0.91, 0.95]}}
+    risk = {"metric": "recall", "target": 0.9, "confidence": 0.95, "controlled": True}
+    text = printed({"test": {"fixed": {"micro_f1": 0.5}, "tuned": found}}, decision={"risk": risk})
+    assert "0.9321 [0.910, 0.950]" in text
+    names = ("samples_recall_present", "samples_precision_present", "predicted_per_row", "micro_f1")
+    places = [text.index(f" {name} ") for name in names]
+    assert places == sorted(places)
+    said = " ".join(text.split())
+    assert "promised of tuned: samples_recall_present of at least 0.9 with 95% confidence" in said
+    kept = printed({"test": {"tuned": found}}, decision={"risk": risk | {"controlled": False}})
+    assert "samples_recall_present" not in kept
+
+
+def test_a_decision_with_prices_shows_what_its_errors_cost() -> None:
+    found = {"mean_cost": 1.25, "wrong_labels": 1200, "missed_labels": 3, "intervals": {"mean_cost": [1, 1.5]}}
+    decision = {"objective": "cost_plug_in", "options": {"false_negative_cost": 4.0}}
+    said = " ".join(printed({"test": {"tuned": found}}, decision=decision).replace("│", " ").split())
+    assert "mean_cost 1.2500 [1.000, 1.500] wrong_labels 1,200 missed_labels 3" in said
+    assert "at 1 for a wrong label and 4 for a missed one" in said
+
+
+def test_texts_without_a_label_are_said_to_count_zero() -> None:
+    found = {"samples_f1": 0.1, "rows_without_labels": 1200}
+    said = " ".join(printed({"test": {"fixed": found, "tuned": found}}).split())
+    assert said.count("test: 1,200 texts without a label count 0 in samples F1 and in metrics at k, also where") == 1
+    assert "without" not in printed({"test": {"fixed": found | {"rows_without_labels": 0}}})
 
 
 def test_prevalences_show_what_is_not_known_and_how_many_are_left_out() -> None:

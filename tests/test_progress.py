@@ -63,6 +63,7 @@ def test_json_lines(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None
         show(results_table({"test": {"fixed": {"micro_f1": 0.5, "intervals": {"micro_f1": [0.4, 0.6]}}}}))
     said, table = (json.loads(line) for line in file.getvalue().splitlines())
     assert said["text"] == "data: [1] row"
+    assert table["caption"] == "[low, high]: 95% interval"
     assert table["rows"] == [{"metric": "micro_f1", "test fixed": "0.5000 [0.400, 0.600]"}]
 
 

@@ -49,7 +49,7 @@ def read(folder: Path, name: str) -> dict:
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
-def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path) -> None:
+def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = (copy / "README.md").read_text()
     card = card.replace("## Limits\n", "## Limits\n\nWritten by hand.\n").replace(
         "library_name:", "extra: 1\nlibrary_name:"
@@ -58,6 +58,9 @@ def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path) -> No
     before, metrics, config = tree(copy), read(copy, "metrics.json"), read(copy, "config.json")
     inode = (copy / "model.safetensors").stat().st_ino
     decision = tune(str(copy), objective="micro_f1")
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "validation: tuned is optimistic" in said
+    assert "test: tuned is optimistic" not in said
 
     after = tree(copy)
     changed = {name for name in before | after if before.get(name) != after.get(name)}
@@ -107,6 +110,21 @@ def test_the_settings_of_the_run_give_its_decision_again(copy: Path) -> None:
         tuned, before = found[split]["tuned"], metrics[split]["tuned"]
         assert tuned.pop("intervals").keys() == before.pop("intervals").keys()
         assert tuned == pytest.approx(before, abs=1e-6)
+
+
+@pytest.mark.usefixtures("unproved")
+def test_costs_are_those_at_the_prices_of_the_new_decision(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tune(str(copy), objective="cost_plug_in", false_negative_cost=3)
+    first = read(copy, "metrics.json")["test"]
+    for found in first.values():
+        assert found["mean_cost"] == (found["wrong_labels"] + 3 * found["missed_labels"]) / found["rows"]
+    tune(str(copy), objective="cost_plug_in", false_negative_cost=9)
+    again = read(copy, "metrics.json")["test"]["fixed"]
+    assert again["mean_cost"] == (again["wrong_labels"] + 9 * again["missed_labels"]) / again["rows"]
+    before = (first["tuned"]["wrong_labels"] + 9 * first["tuned"]["missed_labels"]) / again["rows"]
+    assert f"{before:.4f}" in "".join(capsys.readouterr())
+    tune(str(copy), objective="micro_f1")
+    assert not any("mean_cost" in found for found in read(copy, "metrics.json")["test"].values())
 
 
 @pytest.mark.usefixtures("unproved")

@@ -227,6 +227,18 @@ def test_measure_equals_scikit_learn() -> None:
     assert found["fixed"]["micro_f1"] == pytest.approx(f1_score(targets, logits >= 0, average="micro"))
     tuned = 1 / (1 + np.exp(-logits)) >= 0.3
     assert found["tuned"]["macro_f1"] == pytest.approx(f1_score(targets, tuned, average="macro"))
+    assert "mean_cost" not in found["tuned"]
+    decision |= {"objective": "cost_plug_in", "options": {"false_negative_cost": 4.0}}
+    found = measure(logits, csr_matrix(targets), decision, intervals=True)
+    for name, sets in (("fixed", logits >= 0), ("tuned", tuned)):
+        wrong, missed = (sets & ~targets).sum(), (targets & ~sets).sum()
+        assert (found[name]["wrong_labels"], found[name]["missed_labels"]) == (wrong, missed)
+        assert found[name]["mean_cost"] == pytest.approx((wrong + 4 * missed) / 50)
+    low, high = found["tuned"]["intervals"]["mean_cost"]
+    of_a_text = ((tuned & ~targets) + 4 * (targets & ~tuned)).sum(1)
+    assert (low, high) == pytest.approx(
+        of_a_text.mean() + 1.96 * of_a_text.std() / 50**0.5 * np.array([-1, 1]), rel=0.05
+    )
 
 
 @pytest.mark.parametrize("start", ["prior", "probe"])

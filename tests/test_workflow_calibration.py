@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_multilabel import cli
 from hf_multilabel.errors import InputError
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.workflow import train
@@ -42,7 +43,11 @@ def test_a_guarantee_travels_with_the_model(
     assert decision["fitted_on"] == "validation"
     assert decision["objective"] == "risk"
     assert risk["sentence"] in (tmp_path / "run" / "README.md").read_text()
-    assert "Guaranteed for texts like these" in " ".join("".join(capsys.readouterr()).split())
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "Guaranteed for texts like these" in said
+    assert "promised of tuned: samples_recall_present of at least 0.8 on average" in said
+    assert cli.call(["evaluate", str(tmp_path / "run")]) == 0
+    assert "samples_recall_present of at least 0.8 on average" in " ".join("".join(capsys.readouterr()).split())
 
 
 @pytest.mark.parametrize(

@@ -44,12 +44,13 @@ def evaluate(
     check_read(overrides, "evaluate")
     begin(*filter(None, (model, other)), data=data)
     from hf_multilabel.console import compared_labels_table, comparison_table, results_table, show
-    from hf_multilabel.measurement import compare
-    from hf_multilabel.measurement import evaluate as evaluate_model
+    from hf_multilabel.inference import FinishedModel
+    from hf_multilabel.measurement import compare, evaluate_finished
 
     if other is None:
-        found = evaluate_model(model, data, overrides, split=split, batch_size=batch_size)
-        show(results_table({split: found}), asked=True)
+        finished = FinishedModel.load(model)
+        found = evaluate_finished(finished, data, overrides, split=split, batch_size=batch_size)
+        show(results_table({split: found}, decision=finished.model.config.decision), asked=True)
     else:
         found = compare(model, other, data, overrides, split=split, batch_size=batch_size)
         show(comparison_table(model, other, found["metrics"], found["decisions"]), asked=True)

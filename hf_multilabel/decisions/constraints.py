@@ -6,6 +6,9 @@ common cut. With scope label, a label without a positive gets the common cut.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -78,6 +81,19 @@ def cost_plug_in(
     """
     cut = false_positive_cost / (false_positive_cost + false_negative_cost)
     return np.full(scores.shape[1], cut)
+
+
+def prices_of(decision: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The prices of a wrong and of a missed label that a decision was made for; None where it was made for none.
+
+    Example:
+        >>> prices_of({"objective": "cost", "options": {"false_negative_cost": 4}})
+        (1.0, 4)
+    """
+    if decision.get("objective") not in ("cost", "cost_plug_in"):
+        return None
+    options = decision.get("options", {})
+    return options.get("false_positive_cost", 1.0), options.get("false_negative_cost", 1.0)
 
 
 def cardinality(scores: Scores, held: sparse.csr_array, *, mean_labels: float | None = None) -> NDArray[np.float64]:

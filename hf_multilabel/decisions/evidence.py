@@ -75,12 +75,12 @@ def fit_with_evidence(
     for parts in folds:
         decisions, sets = cross_fit(
             lambda rows: _fit(take_rows(found, rows), held[rows], labels, settings),
-            lambda rule, rows: _decide(take_rows(found, rows), rule),
+            lambda rule, rows: decide_scores(take_rows(found, rows), rule),
             parts,
         )
         fitted += decisions
         runs.append(sets)
-        errors.append(errors_of_fits([_decide(found, rule) for rule in decisions], held))
+        errors.append(errors_of_fits([decide_scores(found, rule) for rule in decisions], held))
     if average:
         check_averaged(settings, len(runs))
         own = isinstance(decision["thresholds"], list)
@@ -128,8 +128,8 @@ def _other_kinds(decision: Mapping[str, Any], fitted: Sequence[Mapping[str, Any]
     return f"{others} of {len(fitted)} decisions fitted on a part of the rows {what}, unlike this one" if others else ""
 
 
-def _decide(scores: Scores, decision: dict[str, Any]) -> sparse.csr_array:
-    """Label sets of some rows."""
+def decide_scores(scores: Scores, decision: dict[str, Any]) -> sparse.csr_array:
+    """Label sets of rows by their logits or kept probabilities, CSR (N, L)."""
     if isinstance(scores, TopScores):
         return decide_top(scores, decision)[0]
     return sparse.csr_array(decide(_tensor(scores), decision).numpy())

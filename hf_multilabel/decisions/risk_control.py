@@ -62,6 +62,20 @@ def check_risk(risk: Mapping[str, Any]) -> tuple[str, float, float | None]:
     return metric, float(risk[metric]), None if confidence is None else float(confidence)
 
 
+def promised_metric(decision: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The key of `METRICS` that shows what a decision promises, and the promise; None where it promises nothing.
+
+    Example:
+        >>> promised_metric({"risk": {"metric": "recall", "target": 0.9, "confidence": None, "controlled": True}})
+        ('samples_recall_present', 'at least 0.9 on average')
+    """
+    risk = decision.get("risk") or {}
+    if not risk.get("controlled"):
+        return None
+    how = "on average" if risk["confidence"] is None else f"with {_percent(risk['confidence'])} confidence"
+    return f"samples_{risk['metric']}_present", f"at least {_all_digits(Decimal(repr(risk['target'])))} {how}"
+
+
 def least_rows(risk: Mapping[str, Any]) -> int:
     """Rows below which even a flawless model gets no guarantee: with a label (recall), or that get one (precision).
 
@@ -150,13 +164,17 @@ def describe_risk(evidence: Mapping[str, Any]) -> str:
     cut = f"the cut {evidence['lambda']:.4g} for all labels, chosen on {rows}"
     if evidence["confidence"] is None:
         return f"Guaranteed for texts like these, averaged over draws of the rows: {goal}, by {cut}."
-    confidence = _all_digits(100 * Decimal(repr(evidence["confidence"])))
-    return f"Guaranteed for texts like these, with {confidence}% confidence: {goal}, by {cut}."
+    confidence = _percent(evidence["confidence"])
+    return f"Guaranteed for texts like these, with {confidence} confidence: {goal}, by {cut}."
 
 
 def _all_digits(number: Decimal) -> str:
     """A number as it was given: a promise that is rounded may be a larger one."""
     return f"{number.normalize():f}"
+
+
+def _percent(share: float) -> str:
+    return f"{_all_digits(100 * Decimal(repr(share)))}%"
 
 
 def recall_cut(

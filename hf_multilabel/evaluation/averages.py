@@ -113,21 +113,29 @@ class RowMetric:
         parts: From an outcome, and k or beta where the metric has one, to each row's part of the numerator, (N,), and
             of the denominator: (N,), or one number for all rows.
         counted: Whether it needs the labels' counts in training.
+        present: Whether it is of the rows that count alone: without one it has no value, others are then 0.
     """
 
     parts: Callable[..., tuple[NDArray[Any], Any]]
     counted: bool = False
+    present: bool = False
 
     def defined(self, outcome: Outcome) -> bool:
         """Whether what it needs of the training split is known."""
         return not self.counted or outcome.label_counts is not None
+
+    def values(self, numerator: Any, denominator: Any) -> NDArray[np.float64]:
+        """The metric of each pair of sums, NaN where it has no value."""
+        found = ratio(numerator, denominator)
+        return np.where(np.asarray(denominator) == 0, np.nan, found) if self.present else found
 
     def __call__(self, outcome: Outcome, *parameters: float) -> float | None:
         """The metric's value, None if it has none here."""
         if not self.defined(outcome):
             return None
         numerator, denominator = self.parts(outcome, *parameters)
-        return float(ratio(numerator.sum(), np.broadcast_to(denominator, numerator.shape).sum()))
+        value = float(self.values(numerator.sum(), np.broadcast_to(denominator, numerator.shape).sum()))
+        return None if np.isnan(value) else value
 
 
 def samples_precision(outcome: Outcome) -> tuple[NDArray, int]:
@@ -138,6 +146,16 @@ def samples_precision(outcome: Outcome) -> tuple[NDArray, int]:
 def samples_recall(outcome: Outcome) -> tuple[NDArray, int]:
     """Each row's recall; a row without true labels counts 0."""
     return recall(outcome.by_row), 1
+
+
+def samples_precision_present(outcome: Outcome) -> tuple[NDArray, NDArray]:
+    """Each row's precision, and whether it has predicted labels: what `decision.risk` promises of a precision."""
+    return precision(outcome.by_row), outcome.by_row.predicted > 0
+
+
+def samples_recall_present(outcome: Outcome) -> tuple[NDArray, NDArray]:
+    """Each row's recall, and whether it has true labels: what `decision.risk` promises of a recall."""
+    return recall(outcome.by_row), outcome.by_row.positive > 0
 
 
 def samples_f_beta(outcome: Outcome, beta: float = 1.0) -> tuple[NDArray, int]:

@@ -57,7 +57,8 @@ def confidence_intervals(
         seed: Of the draws.
 
     Returns:
-        Name -> (low, high). A metric without a value here, or in any resample, is left out.
+        Name -> (low, high). A metric without a value here, or in any resample, is left out; so is what is always 0
+        because no label holds on any row.
 
     Raises:
         ValueError: If a metric is unknown or can't be resampled, or an argument leaves its range.
@@ -81,7 +82,7 @@ def confidence_intervals(
     intervals = {}
     for name, value in run.whole().items():
         drawn = draws[name][~np.isnan(draws[name])]  # a resample can miss all positives of a small split
-        if drawn.size:
+        if drawn.size and (outcome.targets.nnz or drawn.any()):  # else [0, 0] would say that it is sure
             low, high = INTERVALS[method](value, drawn, level, left_out[name])
             intervals[name] = (float(low), float(high))
     return intervals

@@ -3,7 +3,8 @@
 Where scikit-learn defines a metric, the value is scikit-learn's with `zero_division=0`. What it leaves open:
 
 - A row without true labels counts 0 in the `samples_` and `_at_k` metrics and 1 in `lrap`, as in scikit-learn;
-  `rows_without_labels` says how many there are.
+  `rows_without_labels` says how many there are. `samples_recall_present` leaves them out, and
+  `samples_precision_present` the rows without predicted labels.
 - Labels without a positive count 0 in `macro_f1` and are left out of `macro_f1_present`; the same holds of precision,
   recall, Jaccard and average precision (`ap`). `labels_without_positives` counts them.
 - Labels with one class only have no AUC: `macro_auc` averages the others, `macro_auc_skipped` counts them.
@@ -34,7 +35,9 @@ from hf_multilabel.evaluation.averages import (
     samples_f_beta,
     samples_jaccard,
     samples_precision,
+    samples_precision_present,
     samples_recall,
+    samples_recall_present,
     subset_accuracy,
     weighted,
 )
@@ -273,11 +276,13 @@ METRICS: dict[str, Callable[..., float | int | None]] = {
     "macro_precision_present": LabelMetric(macro_present, precision),
     "weighted_precision": LabelMetric(weighted, precision),
     "samples_precision": RowMetric(samples_precision),
+    "samples_precision_present": RowMetric(samples_precision_present, present=True),
     "micro_recall": LabelMetric(micro, recall),
     "macro_recall": LabelMetric(macro, recall),
     "macro_recall_present": LabelMetric(macro_present, recall),
     "weighted_recall": LabelMetric(weighted, recall),
     "samples_recall": RowMetric(samples_recall),
+    "samples_recall_present": RowMetric(samples_recall_present, present=True),
     "micro_jaccard": LabelMetric(micro, jaccard),
     "macro_jaccard": LabelMetric(macro, jaccard),
     "macro_jaccard_present": LabelMetric(macro_present, jaccard),

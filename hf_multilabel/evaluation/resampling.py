@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from hf_multilabel.evaluation.averages import LabelMetric, RowMetric, ratio
+from hf_multilabel.evaluation.averages import LabelMetric, RowMetric
 from hf_multilabel.evaluation.budget import SlotMetric, slot_sets
 from hf_multilabel.evaluation.curves import CurveMetric
 from hf_multilabel.evaluation.metrics import METRICS, check_counts, metric_calls
@@ -80,7 +80,7 @@ class Resampler:
         calls = metric_calls(asked, k, betas)
         check_counts(outcome, () if metrics is None else asked)
         self.outcome = outcome
-        self._of_rows: list[str] = []
+        self._of_rows: dict[str, RowMetric] = {}
         self._of_labels: dict[str, tuple[LabelMetric | SlotMetric, tuple[float, ...], int]] = {}
         self._of_curves: dict[str, CurveMetric] = {}
         self._sets: dict[int, tuple[sparse.csr_array, sparse.csr_array]] = {}  # right ones and all, (L, N)
@@ -97,7 +97,7 @@ class Resampler:
             elif isinstance(metric, LabelMetric):
                 self._add_counts(shown, metric, parameters, DECIDED)
             elif isinstance(metric, RowMetric):
-                self._of_rows.append(shown)
+                self._of_rows[shown] = metric
                 columns += [np.broadcast_to(part, outcome.rows) for part in metric.parts(outcome, *parameters)]
             else:
                 self._of_curves[shown] = metric
@@ -130,7 +130,8 @@ class Resampler:
 
     def values(self, sums: Sums) -> dict[str, NDArray[np.float64]]:
         """Every metric of sums over rows, of every resample: name to (B,), NaN where it has no value."""
-        found = dict(zip(self._of_rows, ratio(sums.parts[:, ::2], sums.parts[:, 1::2]).T, strict=True))
+        parts = zip(self._of_rows.items(), sums.parts[:, ::2].T, sums.parts[:, 1::2].T, strict=True)
+        found = {name: metric.values(numerator, denominator) for (name, metric), numerator, denominator in parts}
         for name, (metric, parameters, key) in self._of_labels.items():
             if key in sums.counts:  # of two runs added up, one may not know it
                 found[name] = metric.values(self.outcome, sums.counts[key], *parameters)

@@ -187,7 +187,9 @@ class StreamingMetrics:
     def _value(self, totals: Totals, shown: str, name: str, parameters: tuple[float, ...]) -> float | int | None:
         if shown in self.sums:
             numerator, denominator = self.sums[shown]
-            return numerator / denominator if denominator else 0.0
+            if denominator:
+                return numerator / denominator
+            return None if METRICS[name].present else 0.0  # type: ignore[attr-defined]
         metric = METRICS[name]
         if isinstance(metric, SlotMetric):
             found, given = self.slots[min(int(parameters[0]), self.labels)] / SHARES

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from hf_multilabel.decisions.risk_control import promised_metric
+from hf_multilabel.evaluation.costs import COSTS
 from hf_multilabel.evaluation.frequency import FEW, tell_few
+from hf_multilabel.evaluation.zeros import tell_unlabelled
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_metadata import HEADLINE
 from hf_multilabel.publishing.card_text import number, plural, pretty, span
@@ -37,8 +40,8 @@ class LabelGroup:
 
 
 def headline_rows(facts: CardFacts) -> list[tuple[str, str, str, str]]:
-    """Metric, at a threshold of 0.5, with the stored decision, its interval: the metrics of `HEADLINE`."""
-    return [_row(facts, name) for name in HEADLINE if name in facts.tuned or name in facts.fixed]
+    """Metric, at a threshold of 0.5, with the stored decision, its interval: what it was made for, then `HEADLINE`."""
+    return [_row(facts, name) for name in _first(facts) if name in facts.tuned or name in facts.fixed]
 
 
 def other_rows(facts: CardFacts) -> list[tuple[str, str, str, str]]:
@@ -92,32 +95,40 @@ def result_notes(facts: CardFacts) -> Iterator[str]:
     if facts.tuned.get("intervals"):
         counted = f"these {rows:,} rows" if rows else "these rows"
         yield f"The 95% intervals say how far the choice of {counted} moves a score; another training run moves it too."
-        if missing := [name for name in (*HEADLINE, *_others(facts)) if _lacks_interval(facts, name)]:
+        if missing := [name for name in (*_first(facts), *_others(facts)) if _lacks_interval(facts, name)]:
             named = ", ".join(pretty(name) for name in missing)
             yield f"No interval is computed for {named if len(missing) <= NAMED else 'metrics with a dash'}."
+    promised = promised_metric(facts.decision)
+    if promised and promised[0] in facts.tuned:
+        yield f"Promised is a {pretty(promised[0])} of {promised[1]}; here it is {number(facts.tuned[promised[0]])}."
     objective = [name for name in ("micro_f1", "macro_f1") if name in facts.tuned and name in facts.fixed]
     if objective and all(facts.tuned[name] < facts.fixed[name] for name in objective):
         yield "On these rows a fixed 0.5 does better by both micro and macro F1: what was fitted elsewhere did not pay."
     predicted, true = facts.tuned.get("predicted_per_row"), facts.data.get("cardinality", {}).get(facts.split)
     if predicted is not None and true is not None:
         yield f"A text gets {predicted:.2f} labels on average, and {true:.2f} hold."
-    if empty := facts.tuned.get("rows_without_labels"):
-        noun = "text without a label counts" if empty == 1 else "texts without a label count"
-        yield f"{empty:,} {noun} 0 in samples F1, also where rightly nothing was predicted."
+    if said := tell_unlabelled(facts.tuned):
+        yield said
     if absent := facts.tuned.get("labels_without_positives"):
         noun = "label without a text here counts" if absent == 1 else "labels without a text here count"
         yield f"{absent:,} {noun} 0 in macro F1."
 
 
+def _first(facts: CardFacts) -> list[str]:
+    """Metrics of the first table."""
+    promised = promised_metric(facts.decision)
+    return [*(promised[:1] if promised else ()), *COSTS, *HEADLINE]
+
+
 def _others(facts: CardFacts) -> list[str]:
-    shown = {f"{part}_{name}" for part in PARTS for name in (*PART_METRICS, "labels")} | set(HEADLINE)
+    shown = {f"{part}_{name}" for part in PARTS for name in (*PART_METRICS, "labels")} | set(_first(facts))
     # where every label has a text, means over those that have one are the same numbers once more
     same = facts.tuned.get("labels_without_positives") == 0
     return [
         name
         for name in dict.fromkeys([*facts.tuned, *facts.fixed])
         if name not in shown
-        and not (same and name.endswith("_present"))
+        and not (same and name.startswith("macro_") and name.endswith("_present"))
         and isinstance(facts.tuned.get(name, facts.fixed.get(name)), (int, float, np.number))
     ]
 

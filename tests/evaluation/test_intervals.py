@@ -133,7 +133,11 @@ def test_metrics_without_a_value_are_left_out() -> None:
     found = confidence_intervals(Outcome(none * 0.5, none, none), resamples=20)
     assert "macro_f1_present" not in found
     assert "psp_at_1" not in found
-    assert found["micro_f1"] == (0, 0)
+    assert "micro_f1" not in found
+    some = np.array([[True, False], [False, False], [False, False]])
+    found = confidence_intervals(Outcome(some * 0.5, some, none), resamples=20)
+    assert not {"micro_f1", "samples_f1", "recall_at_1"} & found.keys()
+    assert found["hamming_loss"][1] > 0
 
 
 def test_a_metric_without_a_value_in_any_resample_is_left_out() -> None:

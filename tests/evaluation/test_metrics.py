@@ -205,6 +205,12 @@ ORACLES: dict[str, Callable] = {
     "macro_recall_present": from_sklearn(sk.recall_score, "macro", present=True),
     "weighted_recall": from_sklearn(sk.recall_score, "weighted"),
     "samples_recall": from_sklearn(sk.recall_score, "samples"),
+    "samples_precision_present": lambda p, y, t: present(
+        [np.mean(true[given]) for given, true in zip(y, t, strict=True) if given.any()]
+    ),
+    "samples_recall_present": lambda p, y, t: present(
+        [np.mean(given[true]) for given, true in zip(y, t, strict=True) if true.any()]
+    ),
     "micro_jaccard": from_sklearn(sk.jaccard_score, "micro"),
     "macro_jaccard": from_sklearn(sk.jaccard_score, "macro"),
     "macro_jaccard_present": from_sklearn(sk.jaccard_score, "macro", present=True),

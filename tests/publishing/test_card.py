@@ -130,6 +130,23 @@ def test_limits_name_the_file_of_a_decision_fitted_elsewhere(trained: Trained) -
     assert "texts like those of new\\_rows.csv, on which they were fitted." in card
 
 
+def test_results_show_what_was_promised_first(trained: Trained) -> None:
+    tuned = METRICS["tuned"] | {"samples_precision_present": 0.75}
+    risk = {"metric": "precision", "target": 0.7, "confidence": 0.9, "controlled": True, "sentence": "Guaranteed: all."}
+    shown = facts(
+        trained, metrics={"test": METRICS | {"tuned": tuned}}, decision=trained.model.config.decision | {"risk": risk}
+    )
+    card = render_card(shown)
+    assert read_tables(card)[0][1] == ["samples precision present", "-", "0.7500", "-"]
+    assert "Promised is a samples precision present of at least 0.7 with 90% confidence; here it is 0.7500." in card
+
+
+def test_results_show_costs_first(trained: Trained) -> None:
+    tuned = METRICS["tuned"] | {"mean_cost": 1.5, "wrong_labels": 1200}
+    card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": tuned}}))
+    assert read_tables(card)[0][1:3] == [["mean cost", "-", "1.5000", "-"], ["wrong labels", "-", "1,200", ""]]
+
+
 def test_results_say_what_counts_zero_whatever_is_predicted(trained: Trained) -> None:
     tuned = METRICS["tuned"] | {"rows_without_labels": 1, "labels_without_positives": 2}
     card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": tuned}}))
