@@ -77,10 +77,7 @@ def test_splits_made_here_leave_them_to_training(write: Write) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"unknown_labels": "opn"},
-            r"expected a column 'opn', found .*fix: did you mean 'open'\? set data.unknown_labels",
-        ),
+        ({"unknown_labels": "opn"}, r"column 'opn', found .*fix: did you mean 'open'\? set data.unknown_labels"),
         ({"unknown_labels": -1}, r"expected 0/1 columns beside unknown_labels: -1, found 'labels'"),
         (
             {"unknown_labels": "labels"},
