@@ -20,6 +20,7 @@ from hf_multilabel.errors import InputError
 from hf_multilabel.losses import LOSSES, build_loss, loss_options, loss_weights
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.recipe.loading import blame
+from hf_multilabel.recipe.opening import find_recipe
 from hf_multilabel.recipe.reading import reads_as_text
 from tests.recipe_text import VALID, load, refuse
 
@@ -403,6 +404,11 @@ def test_a_missing_recipe_names_the_nearest_file_beside_it(work: Path) -> None:
     (work / "own" / "mine.yaml").touch()
     with pytest.raises(InputError, match=r"R001.*no such file; fix: write own/mine\.yaml$"):
         load_recipe("own/min.yaml")
+
+
+def test_a_recipe_may_be_json(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"data": {"source": "x.csv"}}', encoding="utf-8")
+    assert find_recipe(tmp_path / "mine.json") == tmp_path / "mine.json"
 
 
 @pytest.mark.parametrize("name", ["comments.csv", "comments.tsv.gz", "new comments.parquet"])

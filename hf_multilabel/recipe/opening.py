@@ -37,7 +37,7 @@ def find_recipe(path: str | Path) -> Path:
         InputError: If there is none, or data were named.
     """
     named = Path(path)
-    if names_data(str(path)):
+    if names_data(str(path)) and named.suffix != ".json":  # JSON is YAML, too
         fix = f"write a recipe with: hf-multilabel inspect {shlex.quote(one_line(str(path)))} --recipe mine.yaml"
         raise InputError(Finding("R001", show(str(path)), "expected a recipe, found the name of a data file", fix))
     tried = [named, named.with_name(f"{named.name}.yaml")] if named.name else [named]
