@@ -173,12 +173,13 @@ class FinishedModel:
         if isinstance(rows, str | Mapping):
             raise ValueError(f"rows: expected several rows, found {rows!r:.80}. Write [{{'id': '0', 'text': TEXT}}].")
         limit, count = CHARACTERS_A_TOKEN[-1] * self.tokenizer.model_max_length, self.model.config.num_labels
+        abstains = self.model.config.decision["empty"] == "abstain"
 
         def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
             parts = [beginning(text, limit) for text in texts]
             return decide_by_length(parts, batch_size, count, self.decide, self.lengths)
 
-        return label_sets(rows, self.labels.names, decide, read_ahead)
+        return label_sets(rows, self.labels.names, decide, read_ahead, abstains)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens that are read of each text."""

@@ -19,7 +19,11 @@ Lengths = Callable[[list[str]], Sequence[int]]
 
 
 def label_sets(
-    rows: Iterable[Mapping[str, str]], names: Sequence[str], decide: Decide, read_ahead: int = READ_AHEAD
+    rows: Iterable[Mapping[str, str]],
+    names: Sequence[str],
+    decide: Decide,
+    read_ahead: int = READ_AHEAD,
+    abstains: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Label sets of a stream of texts, in its order.
 
@@ -28,10 +32,12 @@ def label_sets(
         names: Label names by id.
         decide: Of any number of texts.
         read_ahead: Texts read before the first is answered.
+        abstains: An empty set is an abstention, as `empty: abstain` of a decision says.
 
     Yields:
-        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability); of a text that is
-        empty or blank there is nothing to decide, whatever the decision says of empty sets, and both are empty.
+        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability), and of a text that
+        abstains `abstained`, True; of a text that is empty or blank there is nothing to decide, whatever the decision
+        says of empty sets: labels and scores are empty, and it does not abstain.
 
     Raises:
         ValueError: If a row has no `id` or no `text`.
@@ -48,7 +54,8 @@ def label_sets(
             ids = np.flatnonzero(chosen)
             ids = ids[np.argsort(-probs[ids], kind="stable")]
             scores = {names[i]: round(float(probs[i]), 6) for i in ids}
-            yield {"id": row["id"], "labels": list(scores), "scores": scores}
+            abstained = {"abstained": True} if abstains and not scores else {}
+            yield {"id": row["id"], "labels": list(scores), "scores": scores, **abstained}
 
 
 def decide_by_length(

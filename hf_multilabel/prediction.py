@@ -98,7 +98,10 @@ def predict_file(
     read_ahead = READ_AHEAD if source != "-" else 1 if sys.stdin.isatty() else batch_size
     predictions = predictor.predict(track(rows, "predicting", "texts"), batch_size, read_ahead)
     with open_output(output) as stream:
-        (write_csv if form == "csv" else write_jsonl)(stream, predictions)
+        if form == "csv":
+            write_csv(stream, predictions, predictor.abstains)
+        else:
+            write_jsonl(stream, predictions)
     lacking.warn()
 
 
@@ -136,11 +139,13 @@ class Predictor:
         names: Label names by id.
         reading: How its texts are read: text (columns), text_separator, strip_html.
         predict: Rows, batch size and rows read ahead to what `label_sets` yields.
+        abstains: An empty set is an abstention.
     """
 
     names: Sequence[str]
     reading: Mapping[str, Any]
     predict: Callable[[Iterable[Mapping[str, str]], int, int], Iterator[dict[str, Any]]]
+    abstains: bool
 
 
 def open_predictor(model: str, settings: Mapping[str, Any], onnx: bool = False) -> Predictor:
@@ -159,8 +164,9 @@ def open_predictor(model: str, settings: Mapping[str, Any], onnx: bool = False) 
             note(f"predicting with {FULL} (fp32); for the int8 graph give {Path(model) / INT8}")
         return onnx_predictor(OnnxModel.load(Path(model), torch.get_num_threads()), settings)
     finished = FinishedModel.load(model)
-    finished.model.config.decision = another_decision(finished.model.config.decision, finished.labels.names, settings)
-    return Predictor(finished.labels.names, reading_of(finished), finished.predict)
+    names, config = finished.labels.names, finished.model.config
+    config.decision = another_decision(config.decision, names, settings)
+    return Predictor(names, reading_of(finished), finished.predict, config.decision["empty"] == "abstain")
 
 
 def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predictor:
@@ -171,6 +177,7 @@ def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predicto
     """
     names, stored = exported.facts["labels"], exported.facts["decision"]
     decision = another_decision(stored, names, settings)
+    abstains = decision["empty"] == "abstain"
 
     def decide(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         probs, labels = exported.decide(texts)
@@ -183,9 +190,9 @@ def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predicto
         def by_length(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
             return decide_by_length(texts, batch_size, len(names), decide, exported.lengths, most_tokens=MOST_TOKENS)
 
-        return label_sets(rows, names, by_length, read_ahead)
+        return label_sets(rows, names, by_length, read_ahead, abstains)
 
-    return Predictor(names, exported.facts["reading"], predict)
+    return Predictor(names, exported.facts["reading"], predict, abstains)
 
 
 def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,19 +235,25 @@ def open_output(output: Path | None) -> Iterator[TextIO]:
 
 
 def write_jsonl(stream: TextIO, predictions: Iterable[Mapping[str, Any]]) -> None:
-    """One object a line: id, labels, scores."""
+    """One object a line: id, labels, scores; `abstained` where it does."""
     for prediction in predictions:
         stream.write(json.dumps(prediction, ensure_ascii=False) + "\n")
         stream.flush()
 
 
-def write_csv(stream: TextIO, predictions: Iterable[Mapping[str, Any]]) -> None:
-    """Columns id, labels and scores; the last two delimited by `|`, in the same order."""
+def write_csv(stream: TextIO, predictions: Iterable[Mapping[str, Any]], abstains: bool = False) -> None:
+    """Columns id, labels and scores; the last two delimited by `|`, in the same order.
+
+    Where the decision `abstains`, a column `abstained`, true or false, comes last.
+    """
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("id", "labels", "scores"))
+    writer.writerow(("id", "labels", "scores", *(["abstained"] if abstains else [])))
     for prediction in predictions:
         scores = DELIMITER.join(f"{score:.6f}" for score in prediction["scores"].values())
-        writer.writerow((as_cell(prediction["id"]), as_cell(DELIMITER.join(prediction["labels"])), scores))
+        cells = [as_cell(prediction["id"]), as_cell(DELIMITER.join(prediction["labels"])), scores]
+        if abstains:
+            cells.append("true" if prediction.get("abstained") else "false")
+        writer.writerow(cells)
 
 
 def as_cell(value: str) -> str:

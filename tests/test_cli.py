@@ -285,6 +285,22 @@ def test_predict_with_another_decision(
     assert {len(json.loads(line)["labels"]) for line in output.read_text().splitlines()} == sizes
 
 
+def test_a_text_that_abstains_is_marked(finished: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text('id,text\na,stars\nb," "\n')
+    asked = ["predict", str(finished), str(source), "--id", "id", "--threshold", "1"]
+    assert cli.call([*asked, "--empty", "abstain", "--output", str(output)]) == 0
+    none = {"labels": [], "scores": {}}
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert found == [{"id": "a", **none, "abstained": True}, {"id": "b", **none}]
+    tables = {"abstain": ["id,labels,scores,abstained", "a,,,true", "b,,,false"]}
+    tables["allow"] = ["id,labels,scores", "a,,", "b,,"]
+    for empty, lines in tables.items():
+        table = tmp_path / f"{empty}.csv"
+        assert cli.call([*asked, "--empty", empty, "--output", str(table)]) == 0
+        assert table.read_text().splitlines() == lines
+
+
 def test_predict_takes_the_rule_that_needs_no_cuts(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("one text\nand another\n")
     output = tmp_path / "out.jsonl"
@@ -304,6 +320,7 @@ def test_predict_takes_the_rule_that_needs_no_cuts(finished: Path, tmp_path: Pat
         (("--top-k", "9"), "top_k: expected a whole number from 1 to 8 labels, found 9; fix: change --top-k"),
         (("--max-labels", "9"), "from 1 to 8 labels, found 9; fix: change --max-labels"),
         (("--threshold", "nothing=0.3"), "found 'nothing'"),
+        (("--top-k", "2", "--empty", "abstain"), "gets 2 labels, found 'abstain'; fix: add a threshold, or leave one"),
     ],
 )
 def test_another_decision_that_does_not_fit_the_model(

@@ -62,6 +62,22 @@ def test_a_row_without_id_or_text_is_told_what_to_give(row: object, said: str) -
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("abstains", [False, True])
+def test_only_a_text_that_was_decided_abstains(abstains: bool) -> None:
+    def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        probs = np.array([[len(text) / 10] for text in texts])
+        return probs, probs > 0.4
+
+    rows = [{"id": str(number), "text": text} for number, text in enumerate(("stars", "nine", " "))]
+    found = list(label_sets(rows, ["a"], decide, abstains=abstains))
+    marked = {"abstained": True} if abstains else {}
+    assert found == [
+        {"id": "0", "labels": ["a"], "scores": {"a": 0.5}},
+        {"id": "1", "labels": [], "scores": {}, **marked},
+        {"id": "2", "labels": [], "scores": {}},
+    ]
+
+
 @pytest.mark.parametrize("rows", ["one text", {"id": "7", "text": "one text"}])
 def test_one_text_is_no_stream_of_rows(rows: object) -> None:
     with pytest.raises(ValueError, match=r"rows: expected several rows, found .*one text.*\. Write \[\{'id': '0'"):

@@ -56,7 +56,11 @@ def predict(
     min_labels: Annotated[int | None, typer.Option(help="Fewest labels a text gets.", min=0)] = None,
     max_labels: Annotated[int | None, typer.Option(help="Most labels a text gets.", min=1)] = None,
     empty: Annotated[
-        Empty | None, typer.Option(help="A text above no cut: no label, the best one, or none because it abstains.")
+        Empty | None,
+        typer.Option(
+            help="A text above no cut: no label, the best one, or none because it abstains, which the output marks "
+            "(abstained: true) for a person to decide. Where most texts truly have no label, that is no sign of doubt."
+        ),
     ] = None,
     objective: Annotated[
         str | None,

@@ -55,6 +55,7 @@ def sets(given: dict[str, Any], **stored: Any) -> list[str]:
         ({"top_k": 2}, {}, ["sn", "sn", "so"]),
         ({"top_k": 2}, {"max_labels": 1, "empty": "abstain"}, ["sn", "sn", "so"]),
         ({"top_k": 2, "threshold": 0.5}, {}, ["s", "", "so"]),
+        ({"top_k": 2, "threshold": 0.5, "empty": "abstain"}, {}, ["s", "", "so"]),
         ({"top_k": 2}, {"rule": "threshold_top_k", "top_k": 1}, ["s", "", "o"]),
         ({"min_labels": 1}, {"empty": "abstain"}, ["so", "o", "no"]),
         ({"max_labels": 1}, {}, ["s", "", "o"]),
@@ -117,6 +118,10 @@ def test_other_label_sets_have_no_scores_that_were_measured_on_those_before() ->
         ({"rule": "top_k"}, r"rule: expected expected_f1, .* found 'top_k'\. Give top_k"),
         ({"rule": "expected_f1", "top_k": 2}, r"top_k: expected none beside the rule expected_f1"),
         ({"rule": "expected_f1", "threshold": 0.2}, r"threshold: expected none beside the rule expected_f1"),
+        (
+            {"top_k": 2, "empty": "abstain"},
+            r"empty: expected none .* beside top_k=2 alone.*\. Add a threshold",
+        ),
         ({"top_k": 4}, r"top_k: expected a whole number from 1 to 3"),
         ({"min_labels": 3, "max_labels": 2}, r"min_labels: expected at most max_labels=2"),
         ({"empty": "abstain", "min_labels": 1}, r"min_labels: expected null or 0 beside empty: abstain"),
