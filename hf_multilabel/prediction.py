@@ -18,7 +18,7 @@ import torch
 
 from hf_multilabel.console import note
 from hf_multilabel.data.loading import read_texts
-from hf_multilabel.decisions.overrides import override_decision
+from hf_multilabel.decisions.overrides import lost_guarantee, override_decision
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.label_sets import READ_AHEAD, decide_by_length, label_sets
@@ -196,7 +196,7 @@ def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predicto
 
 
 def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored decision with these settings.
+    """The stored decision with these settings; says so where its guarantee does not hold with them.
 
     Raises:
         InputError: If they do not fit the labels or each other.
@@ -204,7 +204,7 @@ def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Map
     if all(value is None for value in settings.values()):
         return stored
     try:
-        return override_decision(stored, names, **settings)
+        found = override_decision(stored, names, **settings)
     except ValueError as error:
         what, _, step = str(error).rpartition(". ") if ". " in str(error) else (str(error), "", "")
         what = what.removeprefix("decision.")
@@ -212,6 +212,9 @@ def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Map
             step = f"change --{what.partition(':')[0].replace('_', '-')}"
         fix = (step.rstrip(".")[:1].lower() + step.rstrip(".")[1:]) or "change the option"
         raise InputError(Finding("C205", "predict", what, fix)) from error
+    if lost := lost_guarantee(stored, found):
+        note(f"note: the stored guarantee ({lost}) does not hold for these label sets")
+    return found
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.deciding import check_fit, fit_the_decision
+from hf_multilabel.decisions.overrides import lost_guarantee
 from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
 from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe_finished
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
@@ -130,6 +131,8 @@ def tune(
         logits = texts.score(task.finished, batch_size)
         recipe, there = texts.with_prevalence(recipe, labels, found, task.fitted.label_matrix("validation"), logits)
     decision = fit_the_decision(recipe, task.fitted, {"validation": found})
+    if lost := lost_guarantee(task.finished.model.config.decision, decision):
+        note(f"note: the guarantee of the decision before ({lost}) does not hold for the new one, which has none")
     settings = [*([] if objective is None else [f"decision.objective={objective}"]), *overrides]
     said = [setting for setting in settings if setting.startswith("decision.")]
     decision |= {"refitted": {"data": Path(source).name if source else None, "settings": said, **there}}

@@ -22,8 +22,10 @@ from hf_multilabel.decisions.thresholds import UNFITTED as UNFITTED_RULES
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.measurement import compare, evaluate
+from hf_multilabel.prediction import another_decision
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.recipe.json_schema import RecipeFile
+from hf_multilabel.remote_code.decision_multilabel import default_decision
 from hf_multilabel.remote_code.expected_f1_multilabel import expected_f1_sets
 from hf_multilabel.reporting import report_run
 from hf_multilabel.request import OBJECTIVES, READ, SECTIONS, UNFITTED, check_read
@@ -329,6 +331,16 @@ def test_another_decision_that_does_not_fit_the_model(
     (tmp_path / "in.txt").write_text("one text\n")
     assert cli.call(["predict", str(finished), str(tmp_path / "in.txt"), *options]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_guarantee_that_other_cuts_lose_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    risk = {"metric": "recall", "target": 0.9, "confidence": None, "controlled": True}
+    stored = {**default_decision(), "thresholds": 0.2, "objective": "risk", "risk": risk}
+    assert another_decision(stored, ["a", "b"], {"empty": "allow"}) == stored
+    assert capsys.readouterr().err == ""
+    another_decision(stored, ["a", "b"], {"threshold": 0.5})
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == "note: the stored guarantee (recall 0.9) does not hold for these label sets"
 
 
 def test_predict_reads_what_it_is_given_and_writes_csv(finished: Path, tmp_path: Path) -> None:

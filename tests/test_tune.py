@@ -49,6 +49,11 @@ def read(folder: Path, name: str) -> dict:
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed since the last look, on one line."""
+    return " ".join("".join(capsys.readouterr()).split())
+
+
 def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path) -> None:
     card = (copy / "README.md").read_text()
     card = card.replace("## Limits\n", "## Limits\n\nWritten by hand.\n").replace(
@@ -107,6 +112,19 @@ def test_the_settings_of_the_run_give_its_decision_again(copy: Path) -> None:
         tuned, before = found[split]["tuned"], metrics[split]["tuned"]
         assert tuned.pop("intervals").keys() == before.pop("intervals").keys()
         assert tuned == pytest.approx(before, abs=1e-6)
+
+
+@pytest.mark.usefixtures("unproved")
+def test_without_arguments_the_first_decision_comes_back(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = read(copy, "config.json")["decision"]
+    assert tune(str(copy), risk={"recall": 0.8})["risk"]["controlled"]
+    assert "guarantee of the decision before" not in said(capsys)
+    decision = tune(str(copy))
+    assert "note: the guarantee of the decision before (recall 0.8) does not hold for the new one" in said(capsys)
+    assert decision.pop("refitted") == {"data": None, "settings": []}
+    for part in ("thresholds", "in_sample"):
+        assert decision.pop(part) == pytest.approx(before.pop(part), abs=1e-6)
+    assert decision == before
 
 
 @pytest.mark.usefixtures("unproved")
@@ -217,11 +235,11 @@ def test_texts_without_labels_are_as_good_as_given_prevalences(
     settings = ["decision.calibration=platt"]
     options = ["--unlabelled", str(there), "--text", "body", "--objective", "fixed"]
     assert cli.call(["tune", str(copy), *settings, *options]) == 0
-    said = " ".join("".join(capsys.readouterr()).split())
-    assert "estimating prevalences from 120 texts of there.csv" in said
-    assert "Prevalences: of 48 labelled rows, and estimated for the 120 texts of there.csv" in said
-    assert "rows without text are left out, 1: " in said
-    assert "as frequent as they were labelled, not as estimated" in said
+    told = said(capsys)
+    assert "estimating prevalences from 120 texts of there.csv" in told
+    assert "Prevalences: of 48 labelled rows, and estimated for the 120 texts of there.csv" in told
+    assert "rows without text are left out, 1: " in told
+    assert "as frequent as they were labelled, not as estimated" in told
 
     decision = read(copy, "config.json")["decision"]
     refitted = decision.pop("refitted")

@@ -86,6 +86,20 @@ def override_decision(
     return found
 
 
+def lost_guarantee(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """The promise of a decision that another one in its place does not make; None if the first made none, or both do.
+
+    Example:
+        >>> lost_guarantee({"risk": {"metric": "recall", "target": 0.9, "confidence": None, "controlled": True}}, {})
+        'recall 0.9'
+    """
+    promise = before.get("risk") or {}
+    if not promise.get("controlled") or (after.get("risk") or {}).get("controlled"):
+        return None
+    sure = f", confidence {promise['confidence']}" if promise["confidence"] is not None else ""
+    return f"{promise['metric']} {promise['target']}{sure}"
+
+
 def _check_rule(rule: str, given: Mapping[str, Any]) -> None:
     """Refuse a rule that follows from other arguments, and arguments of another rule beside it."""
     if rule != "expected_f1":

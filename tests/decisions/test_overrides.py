@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from hf_multilabel.decisions.overrides import override_decision
+from hf_multilabel.decisions.overrides import lost_guarantee, override_decision
 from hf_multilabel.remote_code.decision_multilabel import (
     check_decision,
     decide_probabilities,
@@ -98,6 +98,15 @@ def test_no_promise_stands_beside_other_label_sets(given: dict[str, Any]) -> Non
     assert (changed["objective"], changed["fitted_on"], changed["expected"]) == ("fixed", None, {})
     assert not {"risk", "in_sample", "rows_sha256"} & set(changed)
     assert before == RISK
+
+
+def test_a_promise_is_lost_where_nothing_takes_its_place() -> None:
+    promise = {"metric": "precision", "target": 0.9, "confidence": 0.95, "controlled": True}
+    assert lost_guarantee({"risk": promise}, default_decision()) == "precision 0.9, confidence 0.95"
+    assert lost_guarantee({"risk": promise}, {"risk": {**promise, "controlled": False}}) is not None
+    assert lost_guarantee({"risk": promise}, {"risk": promise}) is None
+    assert lost_guarantee({"risk": {**promise, "controlled": False}}, {}) is None
+    assert lost_guarantee(default_decision(), default_decision()) is None
 
 
 def test_other_label_sets_have_no_scores_that_were_measured_on_those_before() -> None:
