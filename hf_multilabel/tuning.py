@@ -140,8 +140,6 @@ def tune(
     task.finished.model.config.validate_decision()
     metrics, judged, shown = measure_again(task)
     show(results_table(shown, title="Results: the decision before and now, on the run's own rows"), asked=True)
-    if there:
-        note("in these rows, and in what is expected, labels are as frequent as they were labelled, not as estimated")
     publish_decision(task, metrics, judged)
     note(f"done: {task.folder}")
     return decision

@@ -239,7 +239,7 @@ def test_texts_without_labels_are_as_good_as_given_prevalences(
     assert "estimating prevalences from 120 texts of there.csv" in told
     assert "Prevalences: of 48 labelled rows, and estimated for the 120 texts of there.csv" in told
     assert "rows without text are left out, 1: " in told
-    assert "as frequent as they were labelled, not as estimated" in told
+    assert "as frequent as they were labelled, not as given or estimated in decision.prevalence" in told
 
     decision = read(copy, "config.json")["decision"]
     refitted = decision.pop("refitted")
@@ -252,6 +252,7 @@ def test_texts_without_labels_are_as_good_as_given_prevalences(
         assert 0 < low <= share * 1.001
         assert share * 0.999 <= high <= 1
     assert any(offset != 0 for offset in decision["calibration"]["parameters"]["offset"])
+    assert decision["calibration"]["prevalence"] == prevalence["estimated"]
     assert "Made for label prevalences estimated from 120 unlabelled texts of there.csv" in (
         copy / "README.md"
     ).read_text(encoding="utf-8")
