@@ -28,6 +28,7 @@ from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import (
     CARD,
     MANIFEST,
+    REPORT,
     finish_interrupted,
     read_manifest,
     stage_changes,
@@ -95,7 +96,8 @@ def tune(
     """Fit the decision of a finished model anew and put it in the place of the old one.
 
     Settings start from the model's recipe. In metrics.json `fixed` stays and `tuned` is measured again on the same
-    rows; where those are not at hand, it goes. The recipe stays as it is: it says how the model was trained.
+    rows; where those are not at hand, it goes. The recipe stays as it is: it says how the model was trained. Without
+    any settings and rows, its own decision is fitted again on the run's own rows: the way back.
 
     Args:
         model: The run's folder.
@@ -141,6 +143,8 @@ def tune(
     metrics, judged, shown = measure_again(task)
     show(results_table(shown, title="Results: the decision before and now, on the run's own rows"), asked=True)
     publish_decision(task, metrics, judged)
+    if (task.folder / REPORT).is_file():
+        note(f"{task.folder / REPORT} is of the decision before; write it anew: hf-multilabel report {task.folder}")
     note(f"done: {task.folder}")
     return decision
 

@@ -118,9 +118,14 @@ def test_the_settings_of_the_run_give_its_decision_again(copy: Path) -> None:
 def test_without_arguments_the_first_decision_comes_back(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = read(copy, "config.json")["decision"]
     assert tune(str(copy), risk={"recall": 0.8})["risk"]["controlled"]
-    assert "guarantee of the decision before" not in said(capsys)
+    told = said(capsys)
+    assert "guarantee of the decision before" not in told
+    assert "report.html" not in told
+    (copy / "report.html").touch()
     decision = tune(str(copy))
-    assert "note: the guarantee of the decision before (recall 0.8) does not hold for the new one" in said(capsys)
+    told = said(capsys)
+    assert "note: the guarantee of the decision before (recall 0.8) does not hold for the new one" in told
+    assert f"report.html is of the decision before; write it anew: hf-multilabel report {copy}" in told
     assert decision.pop("refitted") == {"data": None, "settings": []}
     for part in ("thresholds", "in_sample"):
         assert decision.pop(part) == pytest.approx(before.pop(part), abs=1e-6)
