@@ -50,6 +50,7 @@ def predict_file(
     form: str | None = None,
     batch_size: int = 32,
     decision: Mapping[str, Any] | None = None,
+    scores: str = "predicted",
     onnx: bool = False,
 ) -> None:
     """Predict the label set of every text of a source, in constant memory.
@@ -63,6 +64,7 @@ def predict_file(
         form: `jsonl` or `csv`; None takes the output's ending, or jsonl.
         batch_size: Texts of one forward pass.
         decision: What differs from the stored decision, as arguments of `override_decision`; None values do not count.
+        scores: Labels whose probabilities are given: predicted or all.
         onnx: The model must be an export; without it an export is recognised.
 
     A row without text gets no labels and no scores; how many there were, and where, is a warning.
@@ -96,10 +98,10 @@ def predict_file(
         )
     # at a terminal each line is answered at once; a pipe is answered batch by batch
     read_ahead = READ_AHEAD if source != "-" else 1 if sys.stdin.isatty() else batch_size
-    predictions = predictor.predict(track(rows, "predicting", "texts"), batch_size, read_ahead)
+    predictions = predictor.predict(track(rows, "predicting", "texts"), batch_size, read_ahead, scores)
     with open_output(output) as stream:
         if form == "csv":
-            write_csv(stream, predictions, predictor.abstains)
+            write_csv(stream, predictions, predictor.abstains, predictor.names if scores == "all" else None)
         else:
             write_jsonl(stream, predictions)
     lacking.warn()
@@ -138,13 +140,13 @@ class Predictor:
     Args:
         names: Label names by id.
         reading: How its texts are read: text (columns), text_separator, strip_html.
-        predict: Rows, batch size and rows read ahead to what `label_sets` yields.
+        predict: Rows, batch size, rows read ahead and `scores` to what `label_sets` yields.
         abstains: An empty set is an abstention.
     """
 
     names: Sequence[str]
     reading: Mapping[str, Any]
-    predict: Callable[[Iterable[Mapping[str, str]], int, int], Iterator[dict[str, Any]]]
+    predict: Callable[[Iterable[Mapping[str, str]], int, int, str], Iterator[dict[str, Any]]]
     abstains: bool
 
 
@@ -185,12 +187,12 @@ def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predicto
         return probs, labels if same else decide_probabilities(torch.from_numpy(probs), decision).numpy()
 
     def predict(
-        rows: Iterable[Mapping[str, str]], batch_size: int, read_ahead: int = READ_AHEAD
+        rows: Iterable[Mapping[str, str]], batch_size: int, read_ahead: int = READ_AHEAD, scores: str = "predicted"
     ) -> Iterator[dict[str, Any]]:
         def by_length(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
             return decide_by_length(texts, batch_size, len(names), decide, exported.lengths, most_tokens=MOST_TOKENS)
 
-        return label_sets(rows, names, by_length, read_ahead, abstains)
+        return label_sets(rows, names, by_length, read_ahead, abstains, scores)
 
     return Predictor(names, exported.facts["reading"], predict, abstains)
 
@@ -244,19 +246,29 @@ def write_jsonl(stream: TextIO, predictions: Iterable[Mapping[str, Any]]) -> Non
         stream.flush()
 
 
-def write_csv(stream: TextIO, predictions: Iterable[Mapping[str, Any]], abstains: bool = False) -> None:
+def write_csv(
+    stream: TextIO,
+    predictions: Iterable[Mapping[str, Any]],
+    abstains: bool = False,
+    names: Sequence[str] | None = None,
+) -> None:
     """Columns id, labels and scores; the last two delimited by `|`, in the same order.
 
-    Where the decision `abstains`, a column `abstained`, true or false, comes last.
+    With `names` a column `score:NAME` a label, in their order, takes the place of `scores`; it is empty where nothing
+    was decided. Where the decision `abstains`, a column `abstained`, true or false, follows `labels` and scores.
     """
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("id", "labels", "scores", *(["abstained"] if abstains else [])))
+    columns = ["scores"] if names is None else [f"score:{name}" for name in names]
+    writer.writerow(("id", "labels", *columns, *(["abstained"] if abstains else [])))
     for prediction in predictions:
-        scores = DELIMITER.join(f"{score:.6f}" for score in prediction["scores"].values())
-        cells = [as_cell(prediction["id"]), as_cell(DELIMITER.join(prediction["labels"])), scores]
-        if abstains:
-            cells.append("true" if prediction.get("abstained") else "false")
-        writer.writerow(cells)
+        found = prediction["scores"]
+        if names is None:
+            scores = [DELIMITER.join(f"{score:.6f}" for score in found.values())]
+        else:
+            scores = [f"{found[name]:.6f}" if name in found else "" for name in names]
+        abstained = ["true" if prediction.get("abstained") else "false"] if abstains else []
+        labels = as_cell(DELIMITER.join(prediction["labels"]))
+        writer.writerow((as_cell(prediction["id"]), labels, *scores, *abstained))
 
 
 def as_cell(value: str) -> str:

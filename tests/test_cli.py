@@ -303,6 +303,24 @@ def test_a_text_that_abstains_is_marked(finished: Path, tmp_path: Path) -> None:
         assert table.read_text().splitlines() == lines
 
 
+def test_scores_of_all_labels(finished: Path, tmp_path: Path) -> None:
+    source, lines, table = tmp_path / "in.csv", tmp_path / "out.jsonl", tmp_path / "out.csv"
+    source.write_text('id,text\na,stars\nb," "\n')
+    for output in (lines, table):
+        asked = ["predict", str(finished), str(source), "--id", "id", "--scores", "all", "--empty", "abstain"]
+        assert cli.call([*asked, "--output", str(output)]) == 0
+    first, blank = (json.loads(line) for line in lines.read_text().splitlines())
+    names = FinishedModel.load(finished).labels.names
+    assert set(first["scores"]) == set(names)
+    assert list(first["scores"].values()) == sorted(first["scores"].values(), reverse=True)
+    assert blank["scores"] == {}
+    with table.open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert list(found[0]) == ["id", "labels", *(f"score:{name}" for name in names), "abstained"]
+    assert {name: float(found[0][f"score:{name}"]) for name in names} == first["scores"]
+    assert {found[1][f"score:{name}"] for name in names} == {""}
+
+
 def test_predict_takes_the_rule_that_needs_no_cuts(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("one text\nand another\n")
     output = tmp_path / "out.jsonl"

@@ -20,6 +20,13 @@ class Empty(StrEnum):
     ABSTAIN = "abstain"
 
 
+class Scores(StrEnum):
+    """Labels whose probabilities are given."""
+
+    PREDICTED = "predicted"
+    ALL = "all"
+
+
 def predict(
     model: Annotated[
         str,
@@ -42,6 +49,13 @@ def predict(
         Path | None, typer.Option(help="Write there instead of to stdout; .csv or .jsonl chooses the format.")
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="jsonl (default) or csv.")] = None,
+    scores: Annotated[
+        Scores,
+        typer.Option(
+            help="Labels whose probability is given: the predicted ones, or all: in JSON Lines most probable first, in "
+            "CSV a column score:LABEL each. With thousands of labels, thousands of numbers a text."
+        ),
+    ] = Scores.PREDICTED,
     threshold: Annotated[
         list[str] | None,
         typer.Option(
@@ -109,5 +123,6 @@ def predict(
         form=form,
         batch_size=batch_size,
         decision=settings,
+        scores=scores.value,
         onnx=onnx,
     )
