@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,8 @@ def fit_the_decision(
             note(said)
     elif missing := decision.get("expected_missing"):
         note(f"expected on as many other rows: not known; {missing}")
+    for line in prevalence_notes(recipe.decision.prevalence, data.labels.names):
+        note(line)
     return decision
 
 
@@ -152,3 +154,18 @@ def tell_expected(expected: Mapping[str, Any]) -> str:
         span = f" (95%: {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
         scores.append(f"{shown} {expected[name]:.3f}{span}")
     return f"expected on as many other rows: {', '.join(scores)}"
+
+
+def prevalence_notes(prevalence: Mapping[str, float] | None, labels: Sequence[str]) -> list[str]:
+    """What is to be known of results where probabilities are shifted to given or estimated prevalences.
+
+    Example:
+        >>> prevalence_notes({"sport": 0.1}, ["sport", "news"])[0]
+        '1 of 2 labels are not in decision.prevalence and keep the share of the fitted rows'
+    """
+    if not prevalence:
+        return []
+    kept = sum(label not in prevalence for label in labels)
+    which = f"{kept:,} of {len(labels):,} labels are not in decision.prevalence and keep the share of the fitted rows"
+    measured = "in expected scores, results and reliability, labels are as frequent as they were labelled"
+    return [*([which] if kept else []), f"{measured}, not as given or estimated in decision.prevalence"]

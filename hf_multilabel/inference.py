@@ -153,7 +153,11 @@ class FinishedModel:
         return MultiLabelCollator(self.tokenizer, self.model.config.num_labels)
 
     def predict(
-        self, rows: Iterable[Mapping[str, str]], batch_size: int = 32, read_ahead: int = READ_AHEAD
+        self,
+        rows: Iterable[Mapping[str, str]],
+        batch_size: int = 32,
+        read_ahead: int = READ_AHEAD,
+        scores: str = "predicted",
     ) -> Iterator[dict[str, Any]]:
         """Label sets of a stream of texts, in its order.
 
@@ -161,24 +165,27 @@ class FinishedModel:
             rows: Each with `id` and `text`, whatever column the text had in training.
             batch_size: Texts of one forward pass.
             read_ahead: Texts read and sorted by length before the first is answered.
+            scores: Labels whose scores are given: predicted or all.
 
         Returns:
             As `label_sets` yields them.
 
         Raises:
-            ValueError: If `rows` is one text or one row; if a row has no `id` or no `text`, once that row is reached.
+            ValueError: If `rows` is one text or one row; once rows are asked for, if `scores` is unknown or a row has
+                no `id` or no `text`.
 
         Cost: Constant memory: `read_ahead` texts at a time.
         """
         if isinstance(rows, str | Mapping):
             raise ValueError(f"rows: expected several rows, found {rows!r:.80}. Write [{{'id': '0', 'text': TEXT}}].")
         limit, count = CHARACTERS_A_TOKEN[-1] * self.tokenizer.model_max_length, self.model.config.num_labels
+        abstains = self.model.config.decision["empty"] == "abstain"
 
         def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
             parts = [beginning(text, limit) for text in texts]
             return decide_by_length(parts, batch_size, count, self.decide, self.lengths)
 
-        return label_sets(rows, self.labels.names, decide, read_ahead)
+        return label_sets(rows, self.labels.names, decide, read_ahead, abstains, scores)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens that are read of each text."""

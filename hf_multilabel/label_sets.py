@@ -12,6 +12,8 @@ from hf_multilabel.data.texts import checked_row
 
 # Texts read ahead and sorted by length: enough to pad little, few enough to stream.
 READ_AHEAD = 1024
+# Labels whose scores are given.
+SCORES = ("predicted", "all")
 # Texts to calibrated probabilities and label sets, (N, L) each.
 Decide = Callable[[list[str]], tuple[np.ndarray, np.ndarray]]
 # Texts to the number of tokens that are read of each.
@@ -19,7 +21,12 @@ Lengths = Callable[[list[str]], Sequence[int]]
 
 
 def label_sets(
-    rows: Iterable[Mapping[str, str]], names: Sequence[str], decide: Decide, read_ahead: int = READ_AHEAD
+    rows: Iterable[Mapping[str, str]],
+    names: Sequence[str],
+    decide: Decide,
+    read_ahead: int = READ_AHEAD,
+    abstains: bool = False,
+    scores: str = "predicted",
 ) -> Iterator[dict[str, Any]]:
     """Label sets of a stream of texts, in its order.
 
@@ -28,14 +35,19 @@ def label_sets(
         names: Label names by id.
         decide: Of any number of texts.
         read_ahead: Texts read before the first is answered.
+        abstains: An empty set is an abstention, as `empty: abstain` of a decision says.
+        scores: Of `SCORES`: the labels whose scores are given.
 
     Yields:
-        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability); of a text that is
-        empty or blank there is nothing to decide, whatever the decision says of empty sets, and both are empty.
+        `id`, `labels` (decided, most probable first) and `scores` (label to calibrated probability, highest first), and
+        of a text that abstains `abstained`, True; of a text that is empty or blank there is nothing to decide, whatever
+        the decision says of empty sets: labels and scores are empty, and it does not abstain.
 
     Raises:
-        ValueError: If a row has no `id` or no `text`.
+        ValueError: If a row has no `id` or no `text`, or `scores` is unknown.
     """
+    if scores not in SCORES:
+        raise ValueError(f"scores: expected one of {', '.join(SCORES)}, found {scores!r}. Choose one of them.")
     rows = map(checked_row, rows, itertools.count())
     while block := list(itertools.islice(rows, read_ahead)):
         texts = [row["text"] for row in block if row["text"].strip()]
@@ -45,10 +57,12 @@ def label_sets(
                 yield {"id": row["id"], "labels": [], "scores": {}}
                 continue
             probs, chosen = next(decided)
-            ids = np.flatnonzero(chosen)
+            ids = np.arange(len(names)) if scores == "all" else np.flatnonzero(chosen)
             ids = ids[np.argsort(-probs[ids], kind="stable")]
-            scores = {names[i]: round(float(probs[i]), 6) for i in ids}
-            yield {"id": row["id"], "labels": list(scores), "scores": scores}
+            found = {names[i]: round(float(probs[i]), 6) for i in ids}
+            labels = [names[i] for i in ids if chosen[i]]
+            abstained = {"abstained": True} if abstains and not labels else {}
+            yield {"id": row["id"], "labels": labels, "scores": found, **abstained}
 
 
 def decide_by_length(

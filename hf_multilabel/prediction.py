@@ -18,7 +18,7 @@ import torch
 
 from hf_multilabel.console import note
 from hf_multilabel.data.loading import read_texts
-from hf_multilabel.decisions.overrides import override_decision
+from hf_multilabel.decisions.overrides import lost_guarantee, override_decision
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.label_sets import READ_AHEAD, decide_by_length, label_sets
@@ -50,6 +50,7 @@ def predict_file(
     form: str | None = None,
     batch_size: int = 32,
     decision: Mapping[str, Any] | None = None,
+    scores: str = "predicted",
     onnx: bool = False,
 ) -> None:
     """Predict the label set of every text of a source, in constant memory.
@@ -63,6 +64,7 @@ def predict_file(
         form: `jsonl` or `csv`; None takes the output's ending, or jsonl.
         batch_size: Texts of one forward pass.
         decision: What differs from the stored decision, as arguments of `override_decision`; None values do not count.
+        scores: Labels whose probabilities are given: predicted or all.
         onnx: The model must be an export; without it an export is recognised.
 
     A row without text gets no labels and no scores; how many there were, and where, is a warning.
@@ -96,9 +98,12 @@ def predict_file(
         )
     # at a terminal each line is answered at once; a pipe is answered batch by batch
     read_ahead = READ_AHEAD if source != "-" else 1 if sys.stdin.isatty() else batch_size
-    predictions = predictor.predict(track(rows, "predicting", "texts"), batch_size, read_ahead)
+    predictions = predictor.predict(track(rows, "predicting", "texts"), batch_size, read_ahead, scores)
     with open_output(output) as stream:
-        (write_csv if form == "csv" else write_jsonl)(stream, predictions)
+        if form == "csv":
+            write_csv(stream, predictions, predictor.abstains, predictor.names if scores == "all" else None)
+        else:
+            write_jsonl(stream, predictions)
     lacking.warn()
 
 
@@ -135,12 +140,14 @@ class Predictor:
     Args:
         names: Label names by id.
         reading: How its texts are read: text (columns), text_separator, strip_html.
-        predict: Rows, batch size and rows read ahead to what `label_sets` yields.
+        predict: Rows, batch size, rows read ahead and `scores` to what `label_sets` yields.
+        abstains: An empty set is an abstention.
     """
 
     names: Sequence[str]
     reading: Mapping[str, Any]
-    predict: Callable[[Iterable[Mapping[str, str]], int, int], Iterator[dict[str, Any]]]
+    predict: Callable[[Iterable[Mapping[str, str]], int, int, str], Iterator[dict[str, Any]]]
+    abstains: bool
 
 
 def open_predictor(model: str, settings: Mapping[str, Any], onnx: bool = False) -> Predictor:
@@ -159,8 +166,9 @@ def open_predictor(model: str, settings: Mapping[str, Any], onnx: bool = False) 
             note(f"predicting with {FULL} (fp32); for the int8 graph give {Path(model) / INT8}")
         return onnx_predictor(OnnxModel.load(Path(model), torch.get_num_threads()), settings)
     finished = FinishedModel.load(model)
-    finished.model.config.decision = another_decision(finished.model.config.decision, finished.labels.names, settings)
-    return Predictor(finished.labels.names, reading_of(finished), finished.predict)
+    names, config = finished.labels.names, finished.model.config
+    config.decision = another_decision(config.decision, names, settings)
+    return Predictor(names, reading_of(finished), finished.predict, config.decision["empty"] == "abstain")
 
 
 def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predictor:
@@ -171,6 +179,7 @@ def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predicto
     """
     names, stored = exported.facts["labels"], exported.facts["decision"]
     decision = another_decision(stored, names, settings)
+    abstains = decision["empty"] == "abstain"
 
     def decide(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         probs, labels = exported.decide(texts)
@@ -178,18 +187,18 @@ def onnx_predictor(exported: OnnxModel, settings: Mapping[str, Any]) -> Predicto
         return probs, labels if same else decide_probabilities(torch.from_numpy(probs), decision).numpy()
 
     def predict(
-        rows: Iterable[Mapping[str, str]], batch_size: int, read_ahead: int = READ_AHEAD
+        rows: Iterable[Mapping[str, str]], batch_size: int, read_ahead: int = READ_AHEAD, scores: str = "predicted"
     ) -> Iterator[dict[str, Any]]:
         def by_length(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
             return decide_by_length(texts, batch_size, len(names), decide, exported.lengths, most_tokens=MOST_TOKENS)
 
-        return label_sets(rows, names, by_length, read_ahead)
+        return label_sets(rows, names, by_length, read_ahead, abstains, scores)
 
-    return Predictor(names, exported.facts["reading"], predict)
+    return Predictor(names, exported.facts["reading"], predict, abstains)
 
 
 def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored decision with these settings.
+    """The stored decision with these settings; says so where its guarantee does not hold with them.
 
     Raises:
         InputError: If they do not fit the labels or each other.
@@ -197,7 +206,7 @@ def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Map
     if all(value is None for value in settings.values()):
         return stored
     try:
-        return override_decision(stored, names, **settings)
+        found = override_decision(stored, names, **settings)
     except ValueError as error:
         what, _, step = str(error).rpartition(". ") if ". " in str(error) else (str(error), "", "")
         what = what.removeprefix("decision.")
@@ -205,6 +214,9 @@ def another_decision(stored: dict[str, Any], names: Sequence[str], settings: Map
             step = f"change --{what.partition(':')[0].replace('_', '-')}"
         fix = (step.rstrip(".")[:1].lower() + step.rstrip(".")[1:]) or "change the option"
         raise InputError(Finding("C205", "predict", what, fix)) from error
+    if lost := lost_guarantee(stored, found):
+        note(f"note: the stored guarantee ({lost}) does not hold for these label sets")
+    return found
 
 
 @contextlib.contextmanager
@@ -228,19 +240,35 @@ def open_output(output: Path | None) -> Iterator[TextIO]:
 
 
 def write_jsonl(stream: TextIO, predictions: Iterable[Mapping[str, Any]]) -> None:
-    """One object a line: id, labels, scores."""
+    """One object a line: id, labels, scores; `abstained` where it does."""
     for prediction in predictions:
         stream.write(json.dumps(prediction, ensure_ascii=False) + "\n")
         stream.flush()
 
 
-def write_csv(stream: TextIO, predictions: Iterable[Mapping[str, Any]]) -> None:
-    """Columns id, labels and scores; the last two delimited by `|`, in the same order."""
+def write_csv(
+    stream: TextIO,
+    predictions: Iterable[Mapping[str, Any]],
+    abstains: bool = False,
+    names: Sequence[str] | None = None,
+) -> None:
+    """Columns id, labels and scores; the last two delimited by `|`, in the same order.
+
+    With `names` a column `score:NAME` a label, in their order, takes the place of `scores`; it is empty where nothing
+    was decided. Where the decision `abstains`, a column `abstained`, true or false, follows `labels` and scores.
+    """
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("id", "labels", "scores"))
+    columns = ["scores"] if names is None else [f"score:{name}" for name in names]
+    writer.writerow(("id", "labels", *columns, *(["abstained"] if abstains else [])))
     for prediction in predictions:
-        scores = DELIMITER.join(f"{score:.6f}" for score in prediction["scores"].values())
-        writer.writerow((as_cell(prediction["id"]), as_cell(DELIMITER.join(prediction["labels"])), scores))
+        found = prediction["scores"]
+        if names is None:
+            scores = [DELIMITER.join(f"{score:.6f}" for score in found.values())]
+        else:
+            scores = [f"{found[name]:.6f}" if name in found else "" for name in names]
+        abstained = ["true" if prediction.get("abstained") else "false"] if abstains else []
+        labels = as_cell(DELIMITER.join(prediction["labels"]))
+        writer.writerow((as_cell(prediction["id"]), labels, *scores, *abstained))
 
 
 def as_cell(value: str) -> str:

@@ -32,7 +32,7 @@ from hf_multilabel.measurement import (
     training_counts,
 )
 from hf_multilabel.overlap import TOLERATED, fitted_share, rows_of, trained_share, warn_of_fitted_rows
-from hf_multilabel.publishing.bundle import RECIPE
+from hf_multilabel.publishing.bundle import RECIPE, REPORT
 from hf_multilabel.publishing.card_decision import describe_decision
 from hf_multilabel.publishing.card_text import flatten
 from hf_multilabel.publishing.card_training import HASHES
@@ -51,7 +51,6 @@ from hf_multilabel.request import check_read
 from hf_multilabel.training.collapse import ROWS, mean_pairwise_cosine
 from hf_multilabel.version import __version__
 
-REPORT = "report.html"
 # A report takes a few seconds: what it may add to a run whose recipe leaves the choice to us, as a share of training.
 REPORT_SECONDS, MOST_ADDED = 10.0, 0.05
 # Texts and characters of a split whose tokens are counted for its lengths.

@@ -17,6 +17,7 @@ from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.deciding import check_fit, fit_the_decision
 from hf_multilabel.decisions.constraints import prices_of
+from hf_multilabel.decisions.overrides import lost_guarantee
 from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
 from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe_finished
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
@@ -29,6 +30,7 @@ from hf_multilabel.publishing.attempts import check_login
 from hf_multilabel.publishing.bundle import (
     CARD,
     MANIFEST,
+    REPORT,
     finish_interrupted,
     read_manifest,
     stage_changes,
@@ -102,7 +104,7 @@ def tune(
 
     Settings start from the model's recipe. In metrics.json `fixed` stays, but for costs, and `tuned` is measured
     again on the same rows; where those are not at hand, it goes. The recipe stays as it is: it says how the model was
-    trained.
+    trained. Without any settings and rows, its own decision is fitted again on the run's own rows: the way back.
 
     Args:
         model: The run's folder.
@@ -138,6 +140,8 @@ def tune(
         logits = texts.score(task.finished, batch_size)
         recipe, there = texts.with_prevalence(recipe, labels, found, task.fitted.label_matrix("validation"), logits)
     decision = fit_the_decision(recipe, task.fitted, {"validation": found})
+    if lost := lost_guarantee(task.finished.model.config.decision, decision):
+        note(f"note: the guarantee of the decision before ({lost}) does not hold for the new one, which has none")
     settings = [*([] if objective is None else [f"decision.objective={objective}"]), *overrides]
     said = [setting for setting in settings if setting.startswith("decision.")]
     decision |= {"refitted": {"data": Path(source).name if source else None, "settings": said, **there}}
@@ -147,9 +151,9 @@ def tune(
     metrics, judged, shown = measure_again(task, old)
     title = "Results: the decision before and now, on the run's own rows"
     show(results_table(shown, title, decision, task.fitted_splits() if decision["fitted_on"] else ()), asked=True)
-    if there:
-        note("in these rows, and in what is expected, labels are as frequent as they were labelled, not as estimated")
     publish_decision(task, metrics, judged)
+    if (task.folder / REPORT).is_file():
+        note(f"{task.folder / REPORT} is of the decision before; write it anew: hf-multilabel report {task.folder}")
     note(f"done: {task.folder}")
     return decision
 

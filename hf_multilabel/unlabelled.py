@@ -117,7 +117,7 @@ class UnlabelledTexts:
         if same := int(((found.low <= found.labelled) & (found.labelled <= found.high)).sum()):
             note(f"{same:,} of {len(known):,} intervals hold the labelled share: more texts would tell the two apart")
         if missing := len(labels) - len(known):
-            note(f"{missing:,} labels, of none or all of the labelled rows, are not estimated and stay as they are")
+            note(f"{missing:,} labels, of none or all of the labelled rows, are not estimated")
         evidence = {"file": self.file, "texts": len(there), "estimated": known, "intervals": found.intervals(labels)}
         changed = recipe.decision.model_copy(update={"prevalence": known})
         return replace(recipe, decision=changed), {"prevalence": evidence}

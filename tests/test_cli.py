@@ -22,8 +22,10 @@ from hf_multilabel.decisions.thresholds import UNFITTED as UNFITTED_RULES
 from hf_multilabel.errors import Finding, InputError
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.measurement import compare, evaluate
+from hf_multilabel.prediction import another_decision
 from hf_multilabel.recipe import load_recipe
 from hf_multilabel.recipe.json_schema import RecipeFile
+from hf_multilabel.remote_code.decision_multilabel import default_decision
 from hf_multilabel.remote_code.expected_f1_multilabel import expected_f1_sets
 from hf_multilabel.reporting import report_run
 from hf_multilabel.request import OBJECTIVES, READ, SECTIONS, UNFITTED, check_read
@@ -285,6 +287,40 @@ def test_predict_with_another_decision(
     assert {len(json.loads(line)["labels"]) for line in output.read_text().splitlines()} == sizes
 
 
+def test_a_text_that_abstains_is_marked(finished: Path, tmp_path: Path) -> None:
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text('id,text\na,stars\nb," "\n')
+    asked = ["predict", str(finished), str(source), "--id", "id", "--threshold", "1"]
+    assert cli.call([*asked, "--empty", "abstain", "--output", str(output)]) == 0
+    none = {"labels": [], "scores": {}}
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert found == [{"id": "a", **none, "abstained": True}, {"id": "b", **none}]
+    tables = {"abstain": ["id,labels,scores,abstained", "a,,,true", "b,,,false"]}
+    tables["allow"] = ["id,labels,scores", "a,,", "b,,"]
+    for empty, lines in tables.items():
+        table = tmp_path / f"{empty}.csv"
+        assert cli.call([*asked, "--empty", empty, "--output", str(table)]) == 0
+        assert table.read_text().splitlines() == lines
+
+
+def test_scores_of_all_labels(finished: Path, tmp_path: Path) -> None:
+    source, lines, table = tmp_path / "in.csv", tmp_path / "out.jsonl", tmp_path / "out.csv"
+    source.write_text('id,text\na,stars\nb," "\n')
+    for output in (lines, table):
+        asked = ["predict", str(finished), str(source), "--id", "id", "--scores", "all", "--empty", "abstain"]
+        assert cli.call([*asked, "--output", str(output)]) == 0
+    first, blank = (json.loads(line) for line in lines.read_text().splitlines())
+    names = FinishedModel.load(finished).labels.names
+    assert set(first["scores"]) == set(names)
+    assert list(first["scores"].values()) == sorted(first["scores"].values(), reverse=True)
+    assert blank["scores"] == {}
+    with table.open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert list(found[0]) == ["id", "labels", *(f"score:{name}" for name in names), "abstained"]
+    assert {name: float(found[0][f"score:{name}"]) for name in names} == first["scores"]
+    assert {found[1][f"score:{name}"] for name in names} == {""}
+
+
 def test_predict_takes_the_rule_that_needs_no_cuts(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("one text\nand another\n")
     output = tmp_path / "out.jsonl"
@@ -304,6 +340,7 @@ def test_predict_takes_the_rule_that_needs_no_cuts(finished: Path, tmp_path: Pat
         (("--top-k", "9"), "top_k: expected a whole number from 1 to 8 labels, found 9; fix: change --top-k"),
         (("--max-labels", "9"), "from 1 to 8 labels, found 9; fix: change --max-labels"),
         (("--threshold", "nothing=0.3"), "found 'nothing'"),
+        (("--top-k", "2", "--empty", "abstain"), "gets 2 labels, found 'abstain'; fix: add a threshold, or leave one"),
     ],
 )
 def test_another_decision_that_does_not_fit_the_model(
@@ -312,6 +349,16 @@ def test_another_decision_that_does_not_fit_the_model(
     (tmp_path / "in.txt").write_text("one text\n")
     assert cli.call(["predict", str(finished), str(tmp_path / "in.txt"), *options]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_guarantee_that_other_cuts_lose_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    risk = {"metric": "recall", "target": 0.9, "confidence": None, "controlled": True}
+    stored = {**default_decision(), "thresholds": 0.2, "objective": "risk", "risk": risk}
+    assert another_decision(stored, ["a", "b"], {"empty": "allow"}) == stored
+    assert capsys.readouterr().err == ""
+    another_decision(stored, ["a", "b"], {"threshold": 0.5})
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == "note: the stored guarantee (recall 0.9) does not hold for these label sets"
 
 
 def test_predict_reads_what_it_is_given_and_writes_csv(finished: Path, tmp_path: Path) -> None:

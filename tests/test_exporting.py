@@ -121,6 +121,11 @@ def test_predict_gives_what_torch_gives(
     assert len({tuple(row["labels"]) for row in expected}) > 3
 
 
+def test_an_export_marks_texts_that_abstain(exported: Path, texts: Path, tmp_path: Path) -> None:
+    found = predict(exported, texts, tmp_path / "out.jsonl", "--threshold", "1", "--empty", "abstain")
+    assert all(row["abstained"] is True for row in found)
+
+
 def test_predict_says_which_of_two_graphs_it_runs(
     exported: Path, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,43 @@ def test_a_row_without_id_or_text_is_told_what_to_give(row: object, said: str) -
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("abstains", [False, True])
+def test_only_a_text_that_was_decided_abstains(abstains: bool) -> None:
+    def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        probs = np.array([[len(text) / 10] for text in texts])
+        return probs, probs > 0.4
+
+    rows = [{"id": str(number), "text": text} for number, text in enumerate(("stars", "nine", " "))]
+    found = list(label_sets(rows, ["a"], decide, abstains=abstains))
+    marked = {"abstained": True} if abstains else {}
+    assert found == [
+        {"id": "0", "labels": ["a"], "scores": {"a": 0.5}},
+        {"id": "1", "labels": [], "scores": {}, **marked},
+        {"id": "2", "labels": [], "scores": {}},
+    ]
+
+
+def test_scores_of_all_labels_come_most_probable_first() -> None:
+    def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([[0.2, 0.9, 0.6]] * len(texts)), np.array([[False, True, True]] * len(texts))
+
+    rows = [{"id": "0", "text": "stars"}, {"id": "1", "text": ""}]
+    found = list(label_sets(rows, ["a", "b", "c"], decide, scores="all"))
+    assert found[0]["labels"] == ["b", "c"]
+    assert list(found[0]["scores"].items()) == [("b", 0.9), ("c", 0.6), ("a", 0.2)]
+    assert found[1] == {"id": "1", "labels": [], "scores": {}}
+    with pytest.raises(ValueError, match=r"scores: expected one of predicted, all, found 'every'\. Choose"):
+        list(label_sets(rows, ["a", "b", "c"], decide, scores="every"))
+
+
+def test_a_text_abstains_whatever_scores_are_given() -> None:
+    def decide(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([[0.2]]), np.array([[False]])
+
+    found = label_sets([{"id": "0", "text": "stars"}], ["a"], decide, abstains=True, scores="all")
+    assert list(found) == [{"id": "0", "labels": [], "scores": {"a": 0.2}, "abstained": True}]
+
+
 @pytest.mark.parametrize("rows", ["one text", {"id": "7", "text": "one text"}])
 def test_one_text_is_no_stream_of_rows(rows: object) -> None:
     with pytest.raises(ValueError, match=r"rows: expected several rows, found .*one text.*\. Write \[\{'id': '0'"):

@@ -49,6 +49,11 @@ def read(folder: Path, name: str) -> dict:
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed since the last look, on one line."""
+    return " ".join("".join(capsys.readouterr()).split())
+
+
 def test_only_the_decision_changes_and_it_is_proved(copy: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     card = (copy / "README.md").read_text()
     card = card.replace("## Limits\n", "## Limits\n\nWritten by hand.\n").replace(
@@ -125,6 +130,24 @@ def test_costs_are_those_at_the_prices_of_the_new_decision(copy: Path, capsys: p
     assert f"{before:.4f}" in "".join(capsys.readouterr())
     tune(str(copy), objective="micro_f1")
     assert not any("mean_cost" in found for found in read(copy, "metrics.json")["test"].values())
+
+
+@pytest.mark.usefixtures("unproved")
+def test_without_arguments_the_first_decision_comes_back(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = read(copy, "config.json")["decision"]
+    assert tune(str(copy), risk={"recall": 0.8})["risk"]["controlled"]
+    told = said(capsys)
+    assert "guarantee of the decision before" not in told
+    assert "report.html" not in told
+    (copy / "report.html").touch()
+    decision = tune(str(copy))
+    told = said(capsys)
+    assert "note: the guarantee of the decision before (recall 0.8) does not hold for the new one" in told
+    assert f"report.html is of the decision before; write it anew: hf-multilabel report {copy}" in told
+    assert decision.pop("refitted") == {"data": None, "settings": []}
+    for part in ("thresholds", "in_sample"):
+        assert decision.pop(part) == pytest.approx(before.pop(part), abs=1e-6)
+    assert decision == before
 
 
 @pytest.mark.usefixtures("unproved")
@@ -235,11 +258,11 @@ def test_texts_without_labels_are_as_good_as_given_prevalences(
     settings = ["decision.calibration=platt"]
     options = ["--unlabelled", str(there), "--text", "body", "--objective", "fixed"]
     assert cli.call(["tune", str(copy), *settings, *options]) == 0
-    said = " ".join("".join(capsys.readouterr()).split())
-    assert "estimating prevalences from 120 texts of there.csv" in said
-    assert "Prevalences: of 48 labelled rows, and estimated for the 120 texts of there.csv" in said
-    assert "rows without text are left out, 1: " in said
-    assert "as frequent as they were labelled, not as estimated" in said
+    told = said(capsys)
+    assert "estimating prevalences from 120 texts of there.csv" in told
+    assert "Prevalences: of 48 labelled rows, and estimated for the 120 texts of there.csv" in told
+    assert "rows without text are left out, 1: " in told
+    assert "as frequent as they were labelled, not as given or estimated in decision.prevalence" in told
 
     decision = read(copy, "config.json")["decision"]
     refitted = decision.pop("refitted")
@@ -252,6 +275,7 @@ def test_texts_without_labels_are_as_good_as_given_prevalences(
         assert 0 < low <= share * 1.001
         assert share * 0.999 <= high <= 1
     assert any(offset != 0 for offset in decision["calibration"]["parameters"]["offset"])
+    assert decision["calibration"]["prevalence"] == prevalence["estimated"]
     assert "Made for label prevalences estimated from 120 unlabelled texts of there.csv" in (
         copy / "README.md"
     ).read_text(encoding="utf-8")

@@ -20,6 +20,13 @@ class Empty(StrEnum):
     ABSTAIN = "abstain"
 
 
+class Scores(StrEnum):
+    """Labels whose probabilities are given."""
+
+    PREDICTED = "predicted"
+    ALL = "all"
+
+
 def predict(
     model: Annotated[
         str,
@@ -42,6 +49,13 @@ def predict(
         Path | None, typer.Option(help="Write there instead of to stdout; .csv or .jsonl chooses the format.")
     ] = None,
     form: Annotated[str | None, typer.Option("--format", help="jsonl (default) or csv.")] = None,
+    scores: Annotated[
+        Scores,
+        typer.Option(
+            help="Labels whose probability is given: the predicted ones, or all: in JSON Lines most probable first, in "
+            "CSV a column score:LABEL each. With thousands of labels, thousands of numbers a text."
+        ),
+    ] = Scores.PREDICTED,
     threshold: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,7 +70,11 @@ def predict(
     min_labels: Annotated[int | None, typer.Option(help="Fewest labels a text gets.", min=0)] = None,
     max_labels: Annotated[int | None, typer.Option(help="Most labels a text gets.", min=1)] = None,
     empty: Annotated[
-        Empty | None, typer.Option(help="A text above no cut: no label, the best one, or none because it abstains.")
+        Empty | None,
+        typer.Option(
+            help="A text above no cut: no label, the best one, or none because it abstains, which the output marks "
+            "(abstained: true) for a person to decide. Where most texts truly have no label, that is no sign of doubt."
+        ),
     ] = None,
     objective: Annotated[
         str | None,
@@ -105,5 +123,6 @@ def predict(
         form=form,
         batch_size=batch_size,
         decision=settings,
+        scores=scores.value,
         onnx=onnx,
     )

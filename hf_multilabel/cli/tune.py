@@ -58,7 +58,8 @@ def tune(
     """Fit the decision of a finished model again, without training, and rewrite only that: weights stay as they are.
 
     Settings that are not given are those of the model's recipe. Results in metrics.json and the card are measured
-    again. Examples: [bold]hf-multilabel tune runs/toxic labelled.csv --objective micro_f1[/bold],
+    again. To go back, [bold]hf-multilabel tune runs/toxic[/bold] alone fits the recipe's own decision on the run's own
+    rows again. Examples: [bold]hf-multilabel tune runs/toxic labelled.csv --objective micro_f1[/bold],
     [bold]hf-multilabel tune me/toxic labelled.csv --push[/bold],
     [bold]hf-multilabel tune runs/toxic --unlabelled new.txt --objective fixed decision.calibration=platt[/bold]
     """

@@ -50,9 +50,9 @@ def fit_from_logits(
         **options: See `fit_decision`.
 
     Returns:
-        Plain, JSON-able values, checked against `labels`: those of `fit_decision`; `calibration` with `rows` and the
-        class-wise error before and after, on these rows; under a risk `risk`, the evidence of `fit_risk`, and the
-        objective `risk` where the promise is kept.
+        Plain, JSON-able values, checked against `labels`: those of `fit_decision`; `calibration` with `rows`, the
+        class-wise error before and after, on these rows, and a given `prevalence`; under a risk `risk`, the evidence of
+        `fit_risk`, and the objective `risk` where the promise is kept.
 
     Raises:
         ValueError: If shapes, values or settings are wrong, or a rule would undo the promise.
@@ -171,7 +171,8 @@ def _calibrate(
     errors = {
         name: classwise_ece(_probabilities(logits, used), held) for name, used in (("before", None), ("after", found))
     }
-    return found | {"rows": len(logits), "in_sample": {"classwise_ece": errors}}
+    shifted = {"prevalence": dict(prevalence)} if prevalence else {}
+    return found | {"rows": len(logits), "in_sample": {"classwise_ece": errors}, **shifted}
 
 
 def _probabilities(logits: NDArray[np.floating], calibration: dict[str, Any] | None) -> NDArray[np.floating]:

@@ -27,8 +27,9 @@ def override_decision(
     """The stored decision with some settings replaced; what was not given stays, as does the calibration.
 
     Cuts make a rule that uses cuts: they replace `top_k` and `expected_f1` by `threshold`. A `top_k` alone means
-    exactly the k most probable labels; beside cuts, or under a stored `threshold_top_k`, labels must pass their cuts,
-    too. `min_labels` takes the place of a stored `empty: abstain`. The rule `expected_f1` takes no cuts.
+    exactly the k most probable labels, and no text abstains; beside cuts, or under a stored `threshold_top_k`, labels
+    must pass their cuts, too. `min_labels` takes the place of a stored `empty: abstain`. The rule `expected_f1` takes
+    no cuts.
 
     Args:
         decision: As stored in config.json.
@@ -64,6 +65,9 @@ def override_decision(
             found |= {"rule": "threshold", "top_k": None}
     if top_k is not None:
         alone = not has_cuts and decision["rule"] != "threshold_top_k"
+        if alone and empty == "abstain":
+            expected = f"none that abstains beside top_k={top_k} alone, under which every text gets {top_k} labels"
+            raise ValueError(f"empty: expected {expected}, found {empty!r}. Add a threshold, or leave one of them out.")
         found |= {"rule": "top_k" if alone else "threshold_top_k", "top_k": top_k}
         # exactly k is asked for, whatever bounds were stored
         found |= {"min_labels": None, "max_labels": None, "empty": "allow"} if alone else {}
@@ -80,6 +84,20 @@ def override_decision(
         found = {key: value for key, value in found.items() if key not in OF_SETS} | {"expected": {}}
     check_settings(found, len(labels))
     return found
+
+
+def lost_guarantee(before: Mapping[str, Any], after: Mapping[str, Any]) -> str | None:
+    """The promise of a decision that another one in its place does not make; None if the first made none, or both do.
+
+    Example:
+        >>> lost_guarantee({"risk": {"metric": "recall", "target": 0.9, "confidence": None, "controlled": True}}, {})
+        'recall 0.9'
+    """
+    promise = before.get("risk") or {}
+    if not promise.get("controlled") or (after.get("risk") or {}).get("controlled"):
+        return None
+    sure = f", confidence {promise['confidence']}" if promise["confidence"] is not None else ""
+    return f"{promise['metric']} {promise['target']}{sure}"
 
 
 def _check_rule(rule: str, given: Mapping[str, Any]) -> None:

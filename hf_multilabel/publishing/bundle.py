@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 RECIPE = "recipe.yaml"
+# Lies beside a bundle without being part of it.
+REPORT = "report.html"
 FORMAT = 1
 INCOMPLETE, STAGED = ".incomplete-", ".staged-"
 # People polish the card by hand, here and on the Hub. It changes no prediction, so its content is not held fast.

@@ -89,6 +89,8 @@ EMPTY = {
 }
 ROWS = {"validation": "validation rows", "cross_validation": "rows held out by cross-validation"}
 EXPECTED = ("micro_f1", "macro_f1")
+# Labels whose prevalences are listed.
+SHOWN = 5
 
 
 def describe_decision(decision: Mapping[str, Any], num_labels: int) -> dict[str, list[str]]:
@@ -122,8 +124,8 @@ def tell_decision(decision: Mapping[str, Any], num_labels: int) -> list[str]:
 
 def _describe_rule(decision: Mapping[str, Any], num_labels: int) -> Iterator[str]:
     rule = decision["rule"]
-    if decision.get("calibration"):
-        yield f"Probabilities are calibrated first ({pretty(decision['calibration']['method'])})."
+    if calibration := decision.get("calibration"):
+        yield from _describe_calibration(calibration, num_labels)
     if rule == "top_k":
         yield f"The {decision['top_k']} labels with the highest probabilities are predicted."
     elif rule == "expected_f1":
@@ -135,6 +137,25 @@ def _describe_rule(decision: Mapping[str, Any], num_labels: int) -> Iterator[str
     for key, word in (("min_labels", "at least"), ("max_labels", "at most")):
         if decision.get(key):
             yield f"Every text gets {word} {decision[key]} labels."
+
+
+def _describe_calibration(calibration: Mapping[str, Any], num_labels: int) -> Iterator[str]:
+    fitted = calibration["method"] != "prior_shift"
+    if fitted:
+        yield f"Probabilities are calibrated first ({pretty(calibration['method'])})."
+    if not _is_shifted(calibration):
+        return
+    shares = calibration.get("prevalence", {})  # a decision of an older version does not say which
+    named = ", ".join(f"{label} {100 * share:.3g}%" for label, share in list(shares.items())[:SHOWN])
+    more = f" and {len(shares) - SHOWN:,} more" if len(shares) > SHOWN else ""
+    others = "; other labels keep their share" if len(shares) < num_labels else ""
+    listed = f": {named}{more}{others}" if shares else ""
+    who = "They are then" if fitted else "Probabilities are"
+    yield f"{who} shifted to other prevalences than those of the fitted rows{listed}."
+
+
+def _is_shifted(calibration: Mapping[str, Any] | None) -> bool:
+    return calibration is not None and ("prevalence" in calibration or "offset" in calibration.get("parameters", {}))
 
 
 def _describe_cuts(decision: Mapping[str, Any], num_labels: int) -> str:
@@ -162,6 +183,11 @@ def _describe_evidence(decision: Mapping[str, Any]) -> Iterator[str]:
     if inside := decision.get("in_sample"):
         scores = ", ".join(f"{pretty(name)} {number(inside[name])}" for name in EXPECTED if name in inside)
         yield f"On the fitted rows themselves, which flatters: {scores}."
+    if _is_shifted(decision.get("calibration")):
+        yield (
+            "Scores and reliability are those of rows in which labels are as frequent as they were labelled, not as in "
+            "the prevalences that probabilities are shifted to."
+        )
     if spread := decision.get("threshold_intervals"):
         width = float(np.median(np.subtract(spread["high"], spread["low"])))
         yield (

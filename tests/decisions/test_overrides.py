@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from hf_multilabel.decisions.overrides import override_decision
+from hf_multilabel.decisions.overrides import lost_guarantee, override_decision
 from hf_multilabel.remote_code.decision_multilabel import (
     check_decision,
     decide_probabilities,
@@ -55,6 +55,7 @@ def sets(given: dict[str, Any], **stored: Any) -> list[str]:
         ({"top_k": 2}, {}, ["sn", "sn", "so"]),
         ({"top_k": 2}, {"max_labels": 1, "empty": "abstain"}, ["sn", "sn", "so"]),
         ({"top_k": 2, "threshold": 0.5}, {}, ["s", "", "so"]),
+        ({"top_k": 2, "threshold": 0.5, "empty": "abstain"}, {}, ["s", "", "so"]),
         ({"top_k": 2}, {"rule": "threshold_top_k", "top_k": 1}, ["s", "", "o"]),
         ({"min_labels": 1}, {"empty": "abstain"}, ["so", "o", "no"]),
         ({"max_labels": 1}, {}, ["s", "", "o"]),
@@ -99,6 +100,15 @@ def test_no_promise_stands_beside_other_label_sets(given: dict[str, Any]) -> Non
     assert before == RISK
 
 
+def test_a_promise_is_lost_where_nothing_takes_its_place() -> None:
+    promise = {"metric": "precision", "target": 0.9, "confidence": 0.95, "controlled": True}
+    assert lost_guarantee({"risk": promise}, default_decision()) == "precision 0.9, confidence 0.95"
+    assert lost_guarantee({"risk": promise}, {"risk": {**promise, "controlled": False}}) is not None
+    assert lost_guarantee({"risk": promise}, {"risk": promise}) is None
+    assert lost_guarantee({"risk": {**promise, "controlled": False}}, {}) is None
+    assert lost_guarantee(default_decision(), default_decision()) is None
+
+
 def test_other_label_sets_have_no_scores_that_were_measured_on_those_before() -> None:
     unkept = {**RISK, "objective": "balanced", "risk": {"controlled": False, "sentence": "Not guaranteed ..."}}
     changed = override_decision({**unkept, "expected_missing": "..."}, LABELS, max_labels=1)
@@ -117,6 +127,10 @@ def test_other_label_sets_have_no_scores_that_were_measured_on_those_before() ->
         ({"rule": "top_k"}, r"rule: expected expected_f1, .* found 'top_k'\. Give top_k"),
         ({"rule": "expected_f1", "top_k": 2}, r"top_k: expected none beside the rule expected_f1"),
         ({"rule": "expected_f1", "threshold": 0.2}, r"threshold: expected none beside the rule expected_f1"),
+        (
+            {"top_k": 2, "empty": "abstain"},
+            r"empty: expected none .* beside top_k=2 alone.*\. Add a threshold",
+        ),
         ({"top_k": 4}, r"top_k: expected a whole number from 1 to 3"),
         ({"min_labels": 3, "max_labels": 2}, r"min_labels: expected at most max_labels=2"),
         ({"empty": "abstain", "min_labels": 1}, r"min_labels: expected null or 0 beside empty: abstain"),

@@ -264,6 +264,20 @@ def test_every_objective_and_rule_has_its_words() -> None:
             {"refitted": {"prevalence": {"file": "new.txt", "texts": 1200}}},
             "Made for label prevalences estimated from 1,200 unlabelled texts of new.txt.",
         ),
+        (
+            {"calibration": {"method": "platt", "prevalence": {"cs": 0.25, "math": 0.001}}},
+            "(platt). They are then shifted to other prevalences than those of the fitted rows: cs 25%, math 0.1%; "
+            "other labels keep their share.",
+        ),
+        (
+            {"calibration": {"method": "prior_shift", "prevalence": dict.fromkeys("abcdefg", 0.5)}},
+            "Probabilities are shifted to other prevalences than those of the fitted rows: a 50%, b 50%, c 50%, d 50%, "
+            "e 50% and 2 more",
+        ),
+        (
+            {"calibration": {"method": "platt", "parameters": {"offset": [0.1, 0, 0]}}},
+            "labels are as frequent as they were labelled, not as in the prevalences that probabilities are shifted to",
+        ),
         ({"calibration": {"method": "temperature"}}, "Probabilities are calibrated first (temperature)."),
         (
             {"fitted_on": "validation", "rows": 1500, "objective": "macro_f1", "expected": {"macro_f1": 0.71}},
