@@ -20,7 +20,8 @@ def tune(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Other settings, for instance decision.empty=at_least_one.", metavar="[decision.key=value]..."
+            help="Other settings: decision.risk, .calibration, .prevalence, .false_negative_cost, .empty, ...",
+            metavar="[decision.key=value]...",
         ),
     ] = None,
     objective: Annotated[
@@ -60,8 +61,15 @@ def tune(
     Settings that are not given are those of the model's recipe. Results in metrics.json and the card are measured
     again. To go back, [bold]hf-multilabel tune runs/toxic[/bold] alone fits the recipe's own decision on the run's own
     rows again. Examples: [bold]hf-multilabel tune runs/toxic labelled.csv --objective micro_f1[/bold],
-    [bold]hf-multilabel tune me/toxic labelled.csv --push[/bold],
-    [bold]hf-multilabel tune runs/toxic --unlabelled new.txt --objective fixed decision.calibration=platt[/bold]
+    [bold]hf-multilabel tune me/toxic labelled.csv --push[/bold]
+
+    A promise: [bold]hf-multilabel tune runs/toxic labelled.csv 'decision.risk={recall: 0.9, confidence: 0.9}'[/bold]
+
+    Prices of errors: [bold]hf-multilabel tune runs/toxic labelled.csv --objective cost_plug_in
+    decision.false_negative_cost=5 decision.calibration=platt[/bold]
+
+    Labels rarer where it is used: [bold]hf-multilabel tune runs/toxic --unlabelled new.txt --objective fixed
+    decision.calibration=platt[/bold]
     """
     overrides, data = sort_arguments(data, overrides)
     on_hub = is_hub_id(model)
