@@ -100,7 +100,7 @@ def results_table(
         fitted: Splits with the rows that it was fitted on.
     """
     table = Table(title=title, title_justify="left")
-    table.add_column("metric")
+    table.add_column("metric", overflow="fold")
     columns = [(split, name) for split, decisions in results.items() for name in decisions]
     for split, name in columns:
         table.add_column(f"{split}\n{name}", justify="right")
