@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from hf_multilabel.assets import recipes_folder
 from hf_multilabel.errors import Finding, InputError, nearest
 from hf_multilabel.recipe.paths import PathProblem, resolve_source
 from hf_multilabel.recipe.reading import Document, read_file
-from hf_multilabel.recipe.secrets import one_line, show
+from hf_multilabel.recipe.secrets import SHOWN, one_line, show
 
 # Files that are no recipes; data/formats.py reads them.
 DATA_FILES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".arrow")
@@ -47,10 +48,7 @@ def find_recipe(path: str | Path) -> Path:
         if os.path.isfile(file):
             return file
     shipped = sorted(file.stem for file in recipes_folder().glob("*.yaml"))
-    beside = {file.stem: str(file) for file in sorted(named.parent.glob("*.y*ml"))}
-    known = dict(zip(shipped, shipped, strict=True)) | beside
-    near = nearest(named.stem, known)
-    fix = f"write {one_line(known[near])}" if near else f"give a path, or one of {', '.join(shipped)}"
+    fix = suggest_file(named, shipped)
     raise InputError(Finding("R001", show(str(path)), "expected a recipe, found no such file", fix))
 
 
@@ -68,6 +66,18 @@ def is_recipe(named: str) -> bool:
     except InputError:
         return Path(named.lower()).suffix in (".yaml", ".yml")
     return True
+
+
+def suggest_file(named: Path, shipped: Sequence[str]) -> str:
+    """What to do where there is no such file: write the nearest name beside it or among those shipped, or choose."""
+    beside = {file.stem: file for file in sorted(named.parent.glob("*.y*ml"))}
+    near = nearest(named.stem, [*beside, *shipped])
+    if near is None:
+        return f"give a path, or one of {', '.join(shipped)}"
+    if near not in beside:
+        return f"write {near}"
+    whole = str(beside[near])  # a path that would be shortened can't be typed
+    return f"write {one_line(whole)}" if len(whole) <= SHOWN else f"write {one_line(beside[near].name)}, of that folder"
 
 
 def names_data(named: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from hf_multilabel.assets import recipes_folder
-from hf_multilabel.errors import Finding, InputError, nearest
-from hf_multilabel.recipe.secrets import one_line, show
+from hf_multilabel.errors import Finding, InputError
+from hf_multilabel.recipe.opening import suggest_file
+from hf_multilabel.recipe.secrets import show
 
 
 def find_study(path: str | Path) -> Path:
@@ -23,9 +24,5 @@ def find_study(path: str | Path) -> Path:
         if file.is_file():
             return file
     names = sorted(file.stem for file in shipped.glob("*.yaml"))
-    known = dict(zip(names, names, strict=True)) | {
-        file.stem: str(file) for file in sorted(named.parent.glob("*.y*ml"))
-    }
-    near = nearest(named.stem, known)
-    fix = f"write {one_line(known[near])}" if near else f"give a path, or one of {', '.join(names)}"
+    fix = suggest_file(named, names)
     raise InputError(Finding("R001", show(str(path)), "expected a study, found no such file", fix))

@@ -111,8 +111,16 @@ def test_another_base_is_another_study(write_study: Callable[..., Path]) -> None
 
 
 def test_a_missing_study_names_the_nearest_file_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # a long path would be shortened
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "mine.yaml").touch()
     with pytest.raises(InputError, match=r"R001.*no such file; fix: write own/mine\.yaml$"):
         load_study("own/min.yaml")
+
+
+def test_the_name_of_a_study_at_a_long_path_can_be_typed(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 90)
+    folder.mkdir()
+    (folder / "mine.yaml").touch()
+    with pytest.raises(InputError, match=r"R001.*no such file; fix: write mine\.yaml, of that folder$"):
+        load_study(str(folder / "min.yaml"))
