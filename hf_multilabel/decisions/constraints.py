@@ -41,13 +41,16 @@ def recall_at_least(
 ) -> NDArray[np.float64]:
     """Of the cuts with at least this recall the one with the most precision, (L,). Exact.
 
-    Holds on the fitted rows; a promise for others is `decision.risk`.
+    Holds on the fitted rows; a promise for others is `decision.risk`. A cautious fit takes the highest cut with that
+    recall: below the floors all scores that are not kept count as taken, and a lower cut would only seem to cost
+    nothing.
 
     Cost: as `macro_f1` (scope label) or `micro_f1` (overall).
     """
+    cautious = isinstance(scores, TopScores) and scores.unstored_at_floor
 
     def gain(caught: NDArray, taken: NDArray, positives: NDArray) -> NDArray[np.float64]:
-        return np.where(caught / positives >= recall, caught / taken, -np.inf)
+        return np.where(caught / positives >= recall, -taken if cautious else caught / taken, -np.inf)
 
     return _best_cuts(scores, held, gain, scope)
 

@@ -171,6 +171,29 @@ def test_the_fallback_of_a_cautious_fit_takes_no_score_that_is_not_known() -> No
     assert cautious > 100
 
 
+@pytest.mark.parametrize("scope", ["label", "overall"])
+def test_a_cautious_cut_for_recall_is_the_highest_that_reaches_it(scope: str) -> None:
+    cautious = 0
+    for seed in range(300):
+        probs, targets, scores = draw_tied(seed)
+        held = as_label_sets(targets, probs.shape, "targets")
+        recall = [0.3, 0.6, 0.9, 1.0][seed % 4]
+        cuts, exact = fit_cuts(scores, held, "recall_at_least", recall=recall, scope=scope)
+        if exact:
+            continue
+        groups = [np.ones(probs.shape[1], bool)] if scope == "overall" else np.eye(probs.shape[1], dtype=bool)
+        for group in groups:
+            own = np.sort(probs[:, group][targets[:, group]])[::-1].astype(float)
+            if not len(own):
+                continue
+            # most of all scores are unknown: what is known is how many positives a cut keeps
+            least = own[int(np.ceil(recall * len(own) - 1e-9)) - 1]
+            decided = probs.astype(float)[:, group] >= cuts[group]
+            assert (decided & targets[:, group]).sum() == (own >= least).sum(), f"seed {seed}"
+            cautious += 1
+    assert cautious > 50
+
+
 def test_an_inexact_fit_warns_and_a_decision_records_it() -> None:
     probs, targets = realistic(200, 30, 1)
     names = [f"label {i}" for i in range(30)]
