@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hf_multilabel.evaluation.scores import TopScores
-from hf_multilabel.remote_code.decision_multilabel import decide_probabilities
+from hf_multilabel.remote_code.decision_multilabel import check_settings, decide_block
 
 # Scores of one block.
-BLOCK = 1 << 19
+BLOCK = 1 << 17
 ABLE = ("threshold", "top_k", "threshold_top_k")
 COUNT_ALONE = {"rule": "top_k", "empty": "allow", "min_labels": None, "max_labels": None}
 
@@ -36,7 +36,7 @@ def decide_top(scores: TopScores, decision: dict[str, Any]) -> tuple[sparse.csr_
         labels whose scores were kept, the others taken to be 0.
 
     Raises:
-        ValueError: If the rule needs all scores of a row, or as `decide_probabilities`.
+        ValueError: If the rule needs all scores of a row, or as `check_settings`.
 
     Cost: O(N L) time; memory of one block and the label sets.
 
@@ -53,6 +53,8 @@ def decide_top(scores: TopScores, decision: dict[str, Any]) -> tuple[sparse.csr_
             "Keep all scores."
         )
     rows, labels = scores.shape
+    check_settings(decision, labels)
+    decision = {**decision, "thresholds": torch.as_tensor(decision["thresholds"], dtype=torch.float64)}
     step = max(1, BLOCK // labels)
     sets: list[NDArray[np.int32]] = []
     sizes, unsettled = np.zeros(rows, np.int64), []
@@ -94,4 +96,4 @@ def _choose(
     block: NDArray[np.floating], row: NDArray, label: NDArray, value: NDArray, decision: dict[str, Any]
 ) -> NDArray[np.bool_]:
     block[row, label] = value
-    return decide_probabilities(torch.from_numpy(block), decision).numpy()
+    return decide_block(torch.from_numpy(block).double(), decision["thresholds"], decision).numpy()

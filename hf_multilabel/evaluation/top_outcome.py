@@ -58,6 +58,7 @@ class TopOutcome(Outcome):
         self.rows, self.labels = scores.shape
         self.label_counts = None if label_counts is None else as_label_counts(label_counts, rows, self.labels)
         self.training_rows = rows
+        self._given: dict[int, NDArray[np.float64] | None] = {}
 
     @cached_property
     def row_ranks(self) -> Ranks:
@@ -69,8 +70,10 @@ class TopOutcome(Outcome):
 
     def given_slots(self, k: int) -> NDArray[np.float64] | None:
         """In how many rows each label is among the k highest scores, (L,); None if too few scores were kept for it."""
-        slots = self.row_slots(k)
-        return None if slots is None else np.asarray(slots.sum(axis=0))
+        if k not in self._given:  # several metrics of one k ask
+            slots = self.row_slots(k)
+            self._given[k] = None if slots is None else np.asarray(slots.sum(axis=0))
+        return self._given[k]
 
     def row_slots(self, k: int) -> sparse.csr_array | None:
         """What share of a slot each label has among a row's k highest scores; None if too few scores were kept."""

@@ -148,11 +148,11 @@ def decide_probabilities(probs: Tensor, decision: dict[str, Any]) -> Tensor:
     check_settings(decision, probs.shape[1])
     thresholds = torch.as_tensor(decision["thresholds"], dtype=torch.float64, device=probs.device)  # () or (L,)
     if torch.compiler.is_exporting():  # a graph has no loop over a number of blocks that only its reader knows
-        return _decide_block(probs.double(), thresholds, decision)
+        return decide_block(probs.double(), thresholds, decision)
     decided = torch.empty(probs.shape, dtype=torch.bool, device=probs.device)
     rows = max(1, BLOCK // max(1, probs.shape[1]))
     for block, out in zip(probs.split(rows), decided.split(rows), strict=True):
-        out.copy_(_decide_block(block.double(), thresholds, decision))
+        out.copy_(decide_block(block.double(), thresholds, decision))
     return decided
 
 
@@ -172,8 +172,8 @@ def decide(logits: Tensor, decision: dict[str, Any]) -> Tensor:
     return decide_probabilities(probabilities(logits, decision), decision)
 
 
-def _decide_block(probs: Tensor, thresholds: Tensor, decision: dict[str, Any]) -> Tensor:
-    """`decide_probabilities` of a few rows in float64: (n, L) -> bool (n, L)."""
+def decide_block(probs: Tensor, thresholds: Tensor, decision: dict[str, Any]) -> Tensor:
+    """`decide_probabilities` of a few rows in float64 by checked settings: (n, L), () or (L,) -> bool (n, L)."""
     # a graph can't refuse values it has not seen
     if not torch.compiler.is_exporting() and probs.numel() and not ((probs >= 0) & (probs <= 1)).all():
         raise ValueError("probs: expected values in [0, 1], found NaN or others. Pass logits through probabilities().")
@@ -220,7 +220,7 @@ def _check_thresholds(thresholds: Any, num_labels: int) -> None:
     if many and len(thresholds) != num_labels:
         raise _error("thresholds", contract, f"{len(thresholds)} numbers", "Fit them again for these labels")
     for position, value in enumerate(thresholds if many else [thresholds]):
-        if not _is_number(value) or not 0 <= value <= 1:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:  # NaN fails, too
             where = f"thresholds[{position}]" if many else "thresholds"
             raise _error(where, contract, value, "Fit them again")
 
@@ -238,10 +238,6 @@ def _check_counts(decision: dict[str, Any], num_labels: int) -> None:
         raise _error("min_labels", f"at most max_labels={most}", least, "Lower it")
     if least and decision["empty"] == "abstain":
         raise _error("min_labels", "null or 0 beside empty: abstain", least, "Abstain or fill up, not both")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _error(key: str, contract: str, found: Any, step: str) -> ValueError:

@@ -10,7 +10,14 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from hf_multilabel.evaluation import METRICS, Outcome, confidence_intervals, evaluate_outcome, evaluate_predictions
+from hf_multilabel.evaluation import (
+    METRICS,
+    Outcome,
+    confidence_intervals,
+    evaluate_outcome,
+    evaluate_predictions,
+    keeping,
+)
 from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.keeping import RankedScores, ScoreKeeper
 from hf_multilabel.evaluation.metrics import label_table
@@ -99,6 +106,17 @@ def test_unlike_states_and_empty_ones_are_refused() -> None:
         state.merge(StreamingMetrics(4))
     with pytest.raises(ValueError, match="probs: expected 3 labels, found 2"):
         state.update([[0.5, 0.5]], [[0, 0]], [[0, 1]])
+
+
+def test_places_are_counted_alike_on_a_cpu_and_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "CHUNK", 20)  # two pairs a block
+    rng = np.random.default_rng(0)
+    probs = torch.from_numpy(rng.integers(0, 4, (6, 9)).astype(np.float32) / 4)
+    row, label = torch.from_numpy(rng.integers(0, 6, 13)), torch.from_numpy(rng.integers(0, 9, 13))
+    own = probs[row, label][:, None]
+    expected = torch.stack([(probs[row] >= own).sum(1), (probs[row] > own).sum(1)])
+    for count in (keeping.count_places, lambda *of: keeping._count_in_blocks(*of[:2], own[:, 0])):
+        assert torch.equal(torch.stack(count(probs, row, label)), expected)
 
 
 def keep(probs: NDArray, targets: NDArray, k: int, seed: int = 0) -> RankedScores:
