@@ -16,7 +16,7 @@ from hf_multilabel.decisions.constraints import prices_of
 from hf_multilabel.decisions.top_decision import decide_top
 from hf_multilabel.evaluation.costs import count_costs, mean_cost_interval
 from hf_multilabel.evaluation.intervals import confidence_intervals
-from hf_multilabel.evaluation.keeping import RankedScores
+from hf_multilabel.evaluation.keeping import RankedScores, tell_unsettled
 from hf_multilabel.evaluation.metrics import evaluate_outcome
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.evaluation.top_outcome import TopOutcome
@@ -98,11 +98,8 @@ def measure(
         found[name] |= count_costs(outcome, prices) if prices else {}
         if isinstance(outcome, TopOutcome):
             found[name]["rows_unsettled"] = outcome.unsettled
-            if outcome.unsettled:
-                note(
-                    f"warning: {outcome.unsettled:,} of {outcome.rows:,} texts may get other labels than the scores "
-                    f"kept of them show ({name}). Raise evaluation.keep_scores."
-                )
+            if said := tell_unsettled(found[name]):
+                note(f"warning: {name}: {said} Raise evaluation.keep_scores.")
         if intervals and name == "tuned":
             bounds = confidence_intervals(outcome, k=tuple(k))
             found[name]["intervals"] = {metric: list(ends) for metric, ends in bounds.items()}

@@ -6,6 +6,7 @@ positives are counted among all scores of the row while they are there, so that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,25 @@ def is_kept_in_part(labels: int, keep: int | None) -> bool:
         (False, True, False)
     """
     return labels > SMALL_LABEL_SET if keep is None else keep < labels
+
+
+def tell_unsettled(found: Mapping[str, Any]) -> str | None:
+    """That kept scores do not tell all labels of some texts, and what that does to their metrics, where there are any.
+
+    Args:
+        found: Metrics of a decision.
+
+    Example:
+        >>> tell_unsettled({"rows_unsettled": 2, "rows": 50})
+        '2 of 50 texts may get labels whose scores were not kept. Such labels are wrong, and not counted: precision and
+        F1 are too good here.'
+    """
+    if not (unsettled := found.get("rows_unsettled")):
+        return None
+    return (
+        f"{unsettled:,} of {found['rows']:,} texts may get labels whose scores were not kept. Such labels are wrong, "
+        "and not counted: precision and F1 are too good here."
+    )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from hf_multilabel.decisions.risk_control import promised_metric
 from hf_multilabel.evaluation.costs import COSTS
 from hf_multilabel.evaluation.frequency import FEW, tell_few
+from hf_multilabel.evaluation.keeping import tell_unsettled
 from hf_multilabel.evaluation.zeros import tell_unlabelled
 from hf_multilabel.publishing.card_facts import CardFacts
 from hf_multilabel.publishing.card_metadata import HEADLINE
@@ -91,6 +92,8 @@ def label_notes(facts: CardFacts) -> Iterator[str]:
 
 def result_notes(facts: CardFacts) -> Iterator[str]:
     """What a reader of the results must know."""
+    if said := tell_unsettled(facts.tuned):
+        yield said
     rows = facts.tuned.get("rows") or facts.fixed.get("rows")
     if facts.tuned.get("intervals"):
         counted = f"these {rows:,} rows" if rows else "these rows"

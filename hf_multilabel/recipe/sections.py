@@ -214,8 +214,8 @@ class EvaluationSection(Section):
     k: list[POSITIVE] = Field([1, 3, 5], min_length=1, description="Cut-offs of P@k, R@k, nDCG@k, PSP@k, ...")
     keep_scores: whole(ge=2) | None = Field(
         None,
-        description="Scores kept of each text when a split is measured; from the number of labels on, all. "
-        "null: all up to 1,000 labels, 64 above.",
+        description="Numbers kept of each text when a split is measured: scores and ranks of its true labels, and its "
+        "highest other scores; from the number of labels on, all. null: all up to 1,000 labels, 64 above.",
     )
     intervals: bool = Field(
         True,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hf_multilabel.evaluation.frequency import tell_few
+from hf_multilabel.evaluation.keeping import tell_unsettled
 from hf_multilabel.evaluation.metrics import label_table
 from hf_multilabel.reports import reliability
 from hf_multilabel.reports.drawing import count_labels
@@ -112,7 +113,9 @@ def results(evidence: RunEvidence, refused: str) -> list[Block]:
         below = f"95%: {low:.3f} to {high:.3f}" if low is not None else f"on {evidence.split}"
         tiles.append((pretty(name), f"{tuned[name]:.3f}", below))
     tiles.append(("texts", f"{evidence.rows:,}", f"of {evidence.split}"))
-    return [Tiles(tiles), *counted_zero(evidence, tuned), *metrics_table(evidence.split, fixed, tuned)]
+    unsettled = tell_unsettled(tuned)
+    warned = [Prose([unsettled], warning=True)] if unsettled else []
+    return [Tiles(tiles), *warned, *counted_zero(evidence, tuned), *metrics_table(evidence.split, fixed, tuned)]
 
 
 def counted_zero(evidence: RunEvidence, tuned: Mapping[str, Any]) -> list[Block]:

@@ -155,6 +155,12 @@ def test_results_say_what_counts_zero_whatever_is_predicted(trained: Trained) ->
     assert "the choice of these 7 rows" in card
 
 
+def test_results_that_kept_scores_make_too_good_are_called_so(trained: Trained) -> None:
+    tuned = METRICS["tuned"] | {"rows": 7, "rows_unsettled": 3}
+    card = render_card(facts(trained, metrics={"test": METRICS | {"tuned": tuned}}))
+    assert "3 of 7 texts may get labels whose scores were not kept." in card
+
+
 @pytest.mark.parametrize(("tuned", "said"), [(0.4, True), (0.6, False)])
 def test_a_decision_that_did_not_pay_is_called_so(trained: Trained, tuned: float, said: bool) -> None:
     metrics = {"fixed": {"micro_f1": 0.5, "macro_f1": 0.5}, "tuned": {"micro_f1": tuned, "macro_f1": 0.4}}

@@ -134,6 +134,13 @@ def test_what_counts_zero_whatever_a_model_does_is_said(small: RunEvidence) -> N
     assert not [block for block in rest if isinstance(block, Prose)]
 
 
+def test_scores_that_are_too_good_are_said_to_be(small: RunEvidence) -> None:
+    tuned = {"micro_f1": 0.8, "rows": 60, "rows_unsettled": 7}
+    _, warned, *_ = results(replace(small, metrics={"fixed": tuned, "tuned": tuned}), "")
+    assert warned.warning
+    assert warned.lines[0].startswith("7 of 60 texts may get labels whose scores were not kept.")
+
+
 def test_labels_too_rare_to_be_judged_are_counted_beside_their_numbers(small: RunEvidence) -> None:
     few = int((small.counts.positive < 10).sum())
     assert few

@@ -140,6 +140,22 @@ def test_a_split_is_measured_alike_from_kept_scores(
         assert {"micro_f1", "macro_f1", "lrap", "precision_at_1", "ndcg_at_5"} <= set(found[name])
 
 
+def test_scores_kept_in_part_say_where_they_make_results_too_good(capsys: pytest.CaptureFixture) -> None:
+    probs = np.tile(np.array([0.9, 0.8, 0.7, 0.6, 0.55], np.float32), (3, 1))
+    targets = csr_array(np.eye(3, 5, dtype=bool))
+    keeper = keeping.ScoreKeeper(targets, 3)
+    keeper.place(keeper.select(np.arange(3), torch.from_numpy(probs)))
+    low, high = (default_decision() | {"thresholds": cut} for cut in (0.5, 0.95))
+    found = measure(keeper.finish(), targets, low)["tuned"]
+    exact = measure(np.log(probs / (1 - probs)), targets, low)["tuned"]
+    assert found["rows_unsettled"] == 3
+    assert found["micro_f1"] > exact["micro_f1"]
+    said = " ".join(capsys.readouterr().err.split())
+    assert "tuned: 3 of 3 texts may get labels whose scores were not kept" in said
+    assert "too good here. Raise evaluation.keep_scores." in said
+    assert measure(keeper.finish(), targets, high)["tuned"]["rows_unsettled"] == 0
+
+
 def test_calibrated_decisions_need_calibrated_scores(tiny_targets: np.ndarray) -> None:
     halved = {"method": "temperature", "parameters": {"temperature": 2.0}}
     kept = RankedScores(None, None, None)
