@@ -13,6 +13,7 @@ from rich.text import Text
 
 from hf_multilabel.decisions.constraints import prices_of
 from hf_multilabel.decisions.risk_control import promised_metric
+from hf_multilabel.evaluation.comparison import SIGNIFICANT, tell_difference
 from hf_multilabel.evaluation.costs import COSTS
 from hf_multilabel.evaluation.metrics import LOWER_IS_BETTER
 from hf_multilabel.evaluation.zeros import tell_unlabelled
@@ -34,8 +35,6 @@ SHOWN_METRICS = (
 )
 # Those of them that stand with their 95% confidence intervals; what a comparison finds of them is said in words.
 SHOWN_INTERVALS = ("micro_f1", "macro_f1")
-# Below it, a difference is called one.
-SIGNIFICANT = 0.05
 
 
 def note(text: str) -> None:
@@ -189,19 +188,12 @@ def comparison_table(
             values = (f"{found['first']:.4f}", f"{found['second']:.4f}")
             name = f"{metric} (lower is better)" if metric in LOWER_IS_BETTER else metric
             table.add_row(name, *values, span, f"{found['p_value']:.3f}")
-    verdicts = [_verdict(metric, differences[metric]) for metric in SHOWN_INTERVALS if metric in differences]
+    shown = [metric for metric in SHOWN_INTERVALS if metric in differences]
+    verdicts = [tell_difference(metric, differences[metric], "1", "2") for metric in shown]
     said = ["; ".join(verdicts), "p: of single tests, not corrected for their number (p of labels is)"]
     said += [f"decisions differ: {', '.join(decisions)}"] if len(set(decisions)) > 1 else []
     table.caption = escape("\n".join(filter(None, said)))
     return table
-
-
-def _verdict(metric: str, found: Mapping[str, float]) -> str:
-    """What a comparison finds of a metric of which more is better."""
-    if found["p_value"] >= SIGNIFICANT:
-        return f"{metric}: no difference found (p {found['p_value']:.3f})"
-    better = 2 if found["difference"] > 0 else 1
-    return f"{metric}: {better} is better by {abs(found['difference']):.4f} (p {found['p_value']:.3f})"
 
 
 def compared_labels_table(lines: Sequence[Mapping[str, Any]], shown: int = 10) -> Table:

@@ -6,7 +6,7 @@ whether the rows that only one run decided rightly fall to one side; they are co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from hf_multilabel.evaluation.averages import f_beta
 from hf_multilabel.evaluation.intervals import GROUPS, check_resampling, widen
 from hf_multilabel.evaluation.outcomes import Counts, Outcome
 from hf_multilabel.evaluation.resampling import Resampler, block_rows, draw_weights, leave_out, resample
+
+# A p-value below this is called a difference.
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,25 @@ class Difference:
     low: float
     high: float
     p_value: float
+
+
+def tell_difference(metric: str, found: Mapping[str, float], first: str, second: str) -> str:
+    """What a comparison finds of a metric of which more is better.
+
+    Args:
+        metric: Its name.
+        found: The values of a `Difference`.
+        first: What the first run is called.
+        second: What the second one is.
+
+    Example:
+        >>> tell_difference("micro F1", {"difference": -0.02, "p_value": 0.004}, "the first", "the second")
+        'micro F1: the first is better by 0.0200 (p 0.004)'
+    """
+    if found["p_value"] >= SIGNIFICANT:
+        return f"{metric}: no difference found (p {found['p_value']:.3f})"
+    better = second if found["difference"] > 0 else first
+    return f"{metric}: {better} is better by {abs(found['difference']):.4f} (p {found['p_value']:.3f})"
 
 
 def compare_runs(

