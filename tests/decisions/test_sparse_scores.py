@@ -190,6 +190,15 @@ def test_an_inexact_fit_warns_and_a_decision_records_it() -> None:
     assert f_beta(probs >= fine["thresholds"], targets) == pytest.approx(fine["in_sample"]["micro_f1"])
 
 
+def test_dense_truths_are_taken_and_others_named() -> None:
+    probs, targets = realistic(20, 5, 0)
+    np.testing.assert_array_equal(
+        TopScores.of(probs, targets, 2).stored.toarray(), keep(probs, targets, 2).stored.toarray()
+    )
+    with pytest.raises(ValueError, match=r"targets: expected shape \(20, 5\), found \(19, 5\)"):
+        TopScores.of(probs, targets[1:], 2)
+
+
 def wide(labels: int) -> tuple[TopScores, sparse.csr_array]:
     """The same scores under label lists of different lengths."""
     rng = np.random.default_rng(0)
