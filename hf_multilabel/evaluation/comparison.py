@@ -17,7 +17,7 @@ from scipy.special import bdtr
 from hf_multilabel.evaluation.averages import f_beta
 from hf_multilabel.evaluation.intervals import GROUPS, check_resampling, widen
 from hf_multilabel.evaluation.metrics import as_names
-from hf_multilabel.evaluation.outcomes import Counts, Outcome
+from hf_multilabel.evaluation.outcomes import Counts, Outcome, check_outcome
 from hf_multilabel.evaluation.resampling import Resampler, block_rows, draw_weights, leave_out, resample
 
 
@@ -113,9 +113,7 @@ def check_same_rows(first: Outcome, second: Outcome) -> None:
         ValueError: If one is no outcome, or their truths differ.
     """
     for where, run in (("first", first), ("second", second)):
-        if not isinstance(run, Outcome):
-            step = "Pass Outcome(probs, predictions, targets)"
-            raise ValueError(f"{where}: expected an Outcome, found {type(run).__name__}. {step}.")
+        check_outcome(run, where)
     if first.targets.shape != second.targets.shape or (first.targets != second.targets).nnz:
         raise ValueError(
             f"second: expected the truths of the first run, {first.targets.shape}, found others, "

@@ -52,7 +52,7 @@ from hf_multilabel.evaluation.curves import (
     macro_auc_skipped,
     mean_all,
 )
-from hf_multilabel.evaluation.outcomes import Outcome
+from hf_multilabel.evaluation.outcomes import Outcome, check_outcome
 from hf_multilabel.evaluation.propensity import psndcg_at_k, psp_at_k
 from hf_multilabel.evaluation.ranking import (
     coverage_error,
@@ -195,6 +195,7 @@ def evaluate_outcome(
         ValueError: If a metric is unknown or needs training counts that the outcome lacks, a k is below 1, or a beta
             not above 0.
     """
+    check_outcome(outcome)
     metrics = None if metrics is None else as_names(metrics)
     calls = metric_calls(metrics, k, betas)
     check_counts(outcome, metrics or ())

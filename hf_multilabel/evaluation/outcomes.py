@@ -73,7 +73,7 @@ def as_label_sets(values: Any, shape: tuple[int, ...], where: str) -> sparse.csr
     """0/1 values, dense or sparse, array or tensor, as a canonical boolean CSR matrix.
 
     Raises:
-        ValueError: If the shape differs from `shape` or a value is neither 0 nor 1.
+        ValueError: If rows differ in length, the shape differs from `shape` or a value is neither 0 nor 1.
     """
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()
@@ -253,3 +253,14 @@ class Outcome:
     def row_slots(self, k: int) -> sparse.csr_array | None:
         """What share of a slot each label has among a row's k highest scores, CSR (N, L); None if not known."""
         return share_slots(self.probs, k)
+
+
+def check_outcome(run: Any, where: str = "outcome") -> None:
+    """Refuse arrays in the place of an outcome.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(run, Outcome):
+        step = "Pass Outcome(probs, predictions, targets)"
+        raise ValueError(f"{where}: expected an Outcome, found {type(run).__name__}. {step}.")

@@ -18,7 +18,7 @@ from hf_multilabel.evaluation.averages import LabelMetric, RowMetric
 from hf_multilabel.evaluation.budget import SlotMetric, slot_sets
 from hf_multilabel.evaluation.curves import CurveMetric
 from hf_multilabel.evaluation.metrics import METRICS, as_names, check_counts, metric_calls
-from hf_multilabel.evaluation.outcomes import Counts, Outcome
+from hf_multilabel.evaluation.outcomes import Counts, Outcome, check_outcome
 from hf_multilabel.evaluation.steps import WORK, Steps, steps_work
 
 # Numbers of one block of weights or counts.
@@ -72,6 +72,7 @@ class Resampler:
         betas: Sequence[float] = (),
         linear: bool = False,
     ) -> None:
+        check_outcome(outcome)
         kinds = LINEAR if linear else (*LINEAR, CurveMetric)
         able = [name for name, metric in METRICS.items() if isinstance(metric, kinds)]
         if metrics is None and steps_work(outcome) > WORK:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import sparse
 
 
@@ -43,7 +44,7 @@ class TopScores:
                 raise ValueError(f"{where}: expected values in [0, 1], found {found}. Pass probabilities.")
 
     @classmethod
-    def of(cls, probs: NDArray[np.floating], targets: ArrayLike | sparse.csr_array, k: int) -> TopScores:
+    def of(cls, probs: NDArray[np.floating], targets: Any, k: int) -> TopScores:
         """The k highest scores of each row and those of its positives: (N, L) -> N k + P scores at most.
 
         Raises:

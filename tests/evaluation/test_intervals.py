@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -162,3 +164,9 @@ def test_a_metric_without_a_value_in_any_resample_is_left_out() -> None:
 def test_wrong_arguments_are_named(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         confidence_intervals(make_outcome(5, 0, counted=False), **change)
+
+
+@pytest.mark.parametrize("measure", [confidence_intervals, evaluate_outcome])
+def test_arrays_are_no_outcome(measure: Callable) -> None:
+    with pytest.raises(ValueError, match="outcome: expected an Outcome, found ndarray. Pass Outcome"):
+        measure(np.zeros((2, 2)))
