@@ -181,7 +181,9 @@ def test_an_inexact_fit_warns_and_a_decision_records_it() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit_thresholds(keep(probs, targets, 25), targets, "micro_f1")
-    rough = fit_decision(keep(probs, targets, 1), targets, names, "macro_f1")
+    with pytest.warns(UserWarning, match="the cuts are cautious") as said:
+        rough = fit_decision(keep(probs, targets, 1), targets, names, "macro_f1")
+    assert [warning.filename for warning in said] == [__file__]
     assert (rough["exact"], rough["in_sample"]) == (False, {})
     fine = fit_decision(keep(probs, targets, 25), targets, names, "micro_f1")
     whole = fit_decision(probs, targets, names, "micro_f1")
