@@ -17,8 +17,9 @@ from hf_multilabel.console import note, results_table, show
 from hf_multilabel.data.loading import MultiLabelData
 from hf_multilabel.deciding import check_fit, fit_the_decision
 from hf_multilabel.decisions.constraints import prices_of
+from hf_multilabel.decisions.options import OPTIONS
 from hf_multilabel.decisions.overrides import lost_guarantee
-from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, rule_options
+from hf_multilabel.decisions.thresholds import THRESHOLD_RULES, rule_options
 from hf_multilabel.describing import REPORTED, Judged, changed_figures, describe_finished
 from hf_multilabel.errors import Finding, InputError, MultiLabelError
 from hf_multilabel.evaluation.costs import COSTS, count_costs, without_costs

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,27 @@ def test_the_lines_that_do_what_the_commands_do(
     assert (tmp_path / "mine-onnx" / "model.onnx").is_file()
     assert (tmp_path / "space" / "app.py").is_file()
     assert pushed == [{"folder": str(run), "repo_id": "me/my-topics", "private": True}]
+
+
+def test_the_lines_with_scores_of_any_other_model(capsys: pytest.CaptureFixture[str]) -> None:
+    code = next(block for block in blocks("python") if "decide_probabilities" in block)
+    given = {"probs": [[0.2, 0.9], [0.8, 0.1]], "targets": [[0, 1], [1, 0]], "new_probs": [[0.9, 0.1]]}
+    exec(compile(code, "README.md", "exec"), given)
+    assert "[[ True, False]]" in capsys.readouterr().out
+
+
+def test_the_lines_with_scores_of_your_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(compile("".join(blocks("python", text)), "docs/decisions.md", "exec"), names)
+    assert "Guaranteed for texts like these" in capsys.readouterr().out
+    decision, labels = names["decision"], names["labels"]
+    with pytest.raises(ValueError, match="in another order, reorder the columns"):
+        hml.check_decision(decision, labels[::-1])
+    assert hml.override_decision(decision, labels, threshold=0.3)["thresholds"] == 0.3
 
 
 def test_the_recipe_for_own_data(tmp_path: Path) -> None:

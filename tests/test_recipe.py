@@ -15,7 +15,7 @@ from hf_multilabel.data.augmentation import AUGMENTERS
 from hf_multilabel.data.balancing import BALANCERS
 from hf_multilabel.data.loading import load_data
 from hf_multilabel.decisions import fit_decision
-from hf_multilabel.decisions.thresholds import OPTIONS
+from hf_multilabel.decisions.options import OPTIONS
 from hf_multilabel.errors import InputError
 from hf_multilabel.losses import LOSSES, build_loss, loss_options, loss_weights
 from hf_multilabel.recipe import load_recipe

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 
 
@@ -137,11 +138,11 @@ def split_rows(
     return [np.flatnonzero(part_of == number) for number in range(len(parts))]
 
 
-def kfold(label_matrix: csr_matrix, k: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+def kfold(label_matrix: ArrayLike | csr_matrix, k: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
     """Stratified folds.
 
     Args:
-        label_matrix: Where a label holds, shape (N, L).
+        label_matrix: Where a label holds, shape (N, L), dense or CSR.
         k: Number of folds, 2 to N.
         seed: Decides between equals.
 
@@ -155,7 +156,7 @@ def kfold(label_matrix: csr_matrix, k: int, seed: int = 0) -> list[tuple[np.ndar
         >>> [len(held_out) for _, held_out in kfold(csr_matrix([[1], [1], [0], [0]]), 2)]
         [2, 2]
     """
-    rows = label_matrix.shape[0]
+    rows = np.shape(label_matrix)[0]
     if not 2 <= k <= rows:
         raise ValueError(f"k: expected 2 to {rows} folds for {rows} rows, found {k}. Choose fewer folds.")
     folds = iterative_stratification(label_matrix, [1 / k] * k, seed)

@@ -11,6 +11,7 @@ another matter: it needs rows that a calibration per label has not seen.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,9 +27,11 @@ from hf_multilabel.decisions.logistic import FLOOR, STRENGTH, fit_common, fit_ea
 from hf_multilabel.decisions.prior_shift import estimate_prevalence, shift_prevalence
 from hf_multilabel.errors import nearest
 from hf_multilabel.evaluation import as_label_sets
+from hf_multilabel.evaluation.outcomes import as_scores
 from hf_multilabel.remote_code.calibration_multilabel import calibrate
 
 DIGITS = 9  # of stored numbers: more than float32 resolves
+FEW = 100  # logits that may all lie in [0, 1] by chance
 
 Fit = Callable[[NDArray[np.floating], sparse.csr_array, float], dict[str, Any]]
 
@@ -100,18 +103,44 @@ def fit_calibration(
         ValueError: If shapes or values are wrong, the method is unknown, a label of `prevalence` is not among
             `labels`, both ways to a prevalence are given, or neither for prior_shift.
 
+    Warns:
+        UserWarning: If probabilities seem to be given, not logits.
+
     Cost: about a dozen passes over the logits, isotonic two sorts more; memory of a few blocks.
 
     Example:
         >>> fit_calibration([[4.0], [-4.0], [4.0], [-4.0]], [[1], [0], [0], [1]], "temperature")["method"]
         'temperature'
     """
-    if method not in CALIBRATORS:
-        raise ValueError(f"method: expected one of {', '.join(CALIBRATORS)}, found {method!r}. Choose one of them.")
-    if strength is not None and not strength >= 0:
-        raise ValueError(f"strength: expected a number of at least 0, found {strength!r}. Try {STRENGTH}.")
     scores = as_logits(logits)
     held = as_label_sets(targets, scores.shape, "targets")
+    there = None if unlabelled is None else as_logits(unlabelled, "unlabelled")
+    return calibrate_checked(
+        scores, held, method, strength=strength, prevalence=prevalence, unlabelled=there, labels=labels
+    )
+
+
+def calibrate_checked(
+    scores: NDArray[np.floating],
+    held: sparse.csr_array,
+    method: str,
+    *,
+    strength: float | None = None,
+    prevalence: Mapping[str, float] | None = None,
+    unlabelled: NDArray[np.floating] | None = None,
+    labels: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """`fit_calibration` of checked logits and label sets.
+
+    Raises:
+        ValueError: As `fit_calibration`.
+    """
+    if method not in CALIBRATORS:
+        near = nearest(method, CALIBRATORS)
+        step = f"Did you mean {near}?" if near else "Choose one of them."
+        raise ValueError(f"method: expected one of {', '.join(CALIBRATORS)}, found {method!r}. {step}")
+    if strength is not None and not strength >= 0:
+        raise ValueError(f"strength: expected a number of at least 0, found {strength!r}. Try {STRENGTH}.")
     found = CALIBRATORS[method](scores, held, STRENGTH if strength is None else strength)
     parameters = {name: _plain(value) for name, value in found.items()}
     calibration = {"method": method, "parameters": parameters}
@@ -127,17 +156,22 @@ def as_logits(logits: ArrayLike | Tensor, where: str = "logits") -> NDArray[np.f
     """Logits as a float32 or float64 array, uncopied where they are one.
 
     Raises:
-        ValueError: If the shape is not (N, L) with N, L > 0, or a value is not finite.
+        ValueError: If some are not given, the shape is not (N, L) with N, L > 0, or a value is not finite.
+
+    Warns:
+        UserWarning: In the name of whoever called the caller, if more than `FEW` all look like probabilities.
     """
-    if isinstance(logits, Tensor):
-        logits = logits.detach().cpu()
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-    scores = np.asarray(logits)
-    scores = scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float64)
-    if scores.ndim != 2 or not scores.size:
-        raise ValueError(f"{where}: expected shape (N, L), not empty, found {scores.shape}. Pass one row a text.")
+    scores = as_scores(logits, where, np.float64)
     if not np.isfinite(scores.sum(dtype=np.float64)):
-        raise ValueError(f"{where}: expected finite numbers, found NaN or infinity. Look at what the model returns.")
+        row, label = np.argwhere(~np.isfinite(scores))[0]
+        found = f"{scores[row, label]} at row {row}, label {label}"
+        raise ValueError(f"{where}: expected finite numbers, found {found}. Look at what the model returns.")
+    if scores.size > FEW and scores.min() >= 0 and 0 < scores.max() <= 1:  # all 0: a layer that was never trained
+        warnings.warn(
+            f"{where}: expected log-odds of any size, found {scores.size:,} numbers in [0, 1], which look like "
+            "probabilities. Pass log(p / (1 - p)) of each probability p.",
+            stacklevel=3,
+        )
     return scores
 
 
@@ -150,7 +184,7 @@ def _offset(
     logits: NDArray[np.floating],
     calibration: dict[str, Any],
     prevalence: Mapping[str, float] | None,
-    unlabelled: ArrayLike | Tensor | None,
+    unlabelled: NDArray[np.floating] | None,
     labels: Sequence[str] | None,
 ) -> NDArray[np.float64] | None:
     """The shift of the log-odds to the prevalence given or estimated, (L,)."""
@@ -160,11 +194,12 @@ def _offset(
         raise ValueError("prevalence: expected null beside unlabelled, found both. Give one of the two.")
     here = log_odds(logits, calibration)
     if unlabelled is not None:
-        there = as_logits(unlabelled, "unlabelled")
-        if there.shape[1] != logits.shape[1]:
-            raise ValueError(f"unlabelled: expected {logits.shape[1]} labels, found {there.shape[1]}. Align them.")
-        return shift_prevalence(here, estimate_prevalence(here, log_odds(there, calibration)))
-    names = {name: label for label, name in enumerate(labels or ())}
+        if unlabelled.shape[1] != logits.shape[1]:
+            raise ValueError(f"unlabelled: expected {logits.shape[1]} labels, found {unlabelled.shape[1]}. Align them.")
+        return shift_prevalence(here, estimate_prevalence(here, log_odds(unlabelled, calibration)))
+    if labels is None:
+        raise ValueError("labels: expected the names of all labels beside prevalence, found None. Pass labels.")
+    names = {name: label for label, name in enumerate(labels)}
     wanted = np.full(logits.shape[1], np.nan)
     for name, share in (prevalence or {}).items():
         if name not in names:

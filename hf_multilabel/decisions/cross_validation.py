@@ -35,6 +35,20 @@ def check_folds(folds: Sequence[Rows], rows: int) -> None:
         raise ValueError(f"folds: expected 2 or more that hold each of {rows} rows once, found {found}. Use kfold().")
 
 
+def check_ways(ways: Any) -> None:
+    """Refuse what is no list of ways to draw folds, each a list of folds.
+
+    Raises:
+        ValueError: If they are nested otherwise: folds of one way alone, a number, or the pairs that kfold() gives.
+    """
+    nested = isinstance(ways, Sequence) and all(
+        isinstance(folds, list) and all(isinstance(fold, (np.ndarray, list)) for fold in folds) for folds in ways
+    )
+    if not nested:
+        step = "[[held_out for _, held_out in kfold(targets, 5)]] is one way"
+        raise ValueError(f"folds: expected a list of ways, each a list of the rows held out, found others. {step}.")
+
+
 def take_rows(scores: Scores, rows: Rows) -> Scores:
     """The scores of some rows, also repeated ones: (N, L) -> (n, L)."""
     if isinstance(scores, TopScores):

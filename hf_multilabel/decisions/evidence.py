@@ -7,6 +7,7 @@ has seen the rows it is judged on.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from hf_multilabel.decisions.calibration import as_logits
-from hf_multilabel.decisions.cross_validation import Rows, average_cuts, cross_fit, take_rows
+from hf_multilabel.decisions.cross_validation import Rows, average_cuts, check_ways, cross_fit, take_rows
 from hf_multilabel.decisions.fitting import fit_from_logits
 from hf_multilabel.decisions.rare_labels import choose_shrinkage
 from hf_multilabel.decisions.thresholds import UNFITTED, fit_cuts, fit_decision
@@ -48,7 +49,8 @@ def fit_with_evidence(
         scores: Logits of held-out rows, (N, L), or the probabilities that `TopScores` keeps.
         targets: 1 where the label holds, else 0, (N, L), dense or CSR.
         labels: Label names in the order of their ids.
-        folds: Ways to draw folds, each the rows held out, fold by fold; none leaves `expected` empty.
+        folds: Ways to draw folds, each the rows held out, fold by fold, for instance one way of five folds:
+            `[[held_out for _, held_out in kfold(targets, 5)]]`; none leaves `expected` empty.
         average: Store the mean of the folds' cuts instead of those fitted on all rows.
         resamples: Of the rows, for `threshold_intervals`, see `resample_cuts`; 0 leaves them out.
         seed: Of the resamples.
@@ -63,8 +65,19 @@ def fit_with_evidence(
     Raises:
         ValueError: If shapes, values or settings are wrong, or cuts are averaged that are not on one scale.
 
+    Warns:
+        UserWarning: If probabilities seem to be given, not logits. That scores kept in part make the cuts cautious is
+            said by `exact` alone.
+
     Cost: one fit a fold and a resample, and a decision of all rows a fold.
+
+    Example:
+        >>> logits = np.tile([[-2.0, 1.0], [1.0, -3.0], [2.0, -1.0], [-1.0, 2.0]], (5, 1))
+        >>> folds = np.array_split(np.arange(20), 5)
+        >>> fit_with_evidence(logits, logits > 0, ["sport", "news"], [folds])["expected"]["micro_f1"]
+        1.0
     """
+    check_ways(folds)
     found = scores if isinstance(scores, TopScores) else as_logits(scores)
     held = as_label_sets(targets, found.shape, "targets")
     ids = settings.pop("row_ids", None)
@@ -115,9 +128,11 @@ def check_averaged(settings: Mapping[str, Any], runs: int = 1) -> None:
 
 def _fit(scores: Scores, held: sparse.csr_array, labels: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The decision of some rows."""
-    if isinstance(scores, TopScores):
-        return fit_decision(scores, held, labels, **{k: v for k, v in settings.items() if k not in OF_LOGITS})
-    return fit_from_logits(scores, held, labels, **settings)
+    with warnings.catch_warnings():  # said once of all rows, and by `exact`: not again of every fold
+        warnings.filterwarnings("ignore", "(logits|probs): expected", UserWarning)
+        if isinstance(scores, TopScores):
+            return fit_decision(scores, held, labels, **{k: v for k, v in settings.items() if k not in OF_LOGITS})
+        return fit_from_logits(scores, held, labels, **settings)
 
 
 def _other_kinds(decision: Mapping[str, Any], fitted: Sequence[Mapping[str, Any]]) -> str:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from hf_multilabel.decisions.calibration import as_logits, fit_calibration, unknown_label
+from hf_multilabel.decisions.calibration import as_logits, calibrate_checked, unknown_label
 from hf_multilabel.decisions.risk_control import check_risk, fit_risk, least_rows
 from hf_multilabel.decisions.thresholds import fit_decision
 from hf_multilabel.evaluation import as_label_sets
@@ -56,6 +56,15 @@ def fit_from_logits(
 
     Raises:
         ValueError: If shapes, values or settings are wrong, or a rule would undo the promise.
+
+    Warns:
+        UserWarning: If probabilities seem to be given, not logits.
+
+    Example:
+        >>> logits = np.array([[-2.0, 1.0], [-1.0, 3.0], [0.5, -2.0], [2.0, 0.0]])
+        >>> decision = fit_from_logits(logits, logits > 0.2, ["sport", "news"], calibration="temperature")
+        >>> decision["calibration"]["method"], decision["rows"]
+        ('temperature', 4)
     """
     scores = as_logits(logits)
     held = as_label_sets(targets, scores.shape, "targets")
@@ -167,7 +176,7 @@ def _calibrate(
     labels: Sequence[str],
 ) -> dict[str, Any]:
     """A calibration with what it did to the rows it was fitted on."""
-    found = fit_calibration(logits, held, method, prevalence=prevalence, labels=labels)
+    found = calibrate_checked(logits, held, method, prevalence=prevalence, labels=labels)
     errors = {
         name: classwise_ece(_probabilities(logits, used), held) for name, used in (("before", None), ("after", found))
     }

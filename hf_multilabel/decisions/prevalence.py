@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from torch import Tensor
 
-from hf_multilabel.decisions.calibration import as_logits, fit_calibration, log_odds
+from hf_multilabel.decisions.calibration import as_logits, calibrate_checked, log_odds
 from hf_multilabel.decisions.prior_shift import STEPS, estimate_prevalence
 from hf_multilabel.decisions.uncertainty import LEAST, RESAMPLES, WORK
 from hf_multilabel.evaluation import as_label_sets
@@ -129,5 +129,5 @@ def _estimate(
     here: NDArray[np.floating], held: sparse.csr_array, there: NDArray[np.floating], method: str
 ) -> NDArray[np.float64]:
     """Shares by one calibration, (L,)."""
-    calibration = fit_calibration(here, held, method)
+    calibration = calibrate_checked(here, held, method)
     return estimate_prevalence(log_odds(here, calibration), log_odds(there, calibration))

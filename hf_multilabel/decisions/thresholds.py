@@ -31,7 +31,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from hf_multilabel.decisions.constraints import (
-    SCOPES,
     cardinality,
     cost,
     cost_plug_in,
@@ -41,12 +40,18 @@ from hf_multilabel.decisions.constraints import (
 from hf_multilabel.decisions.counting import pairs_above, round_up
 from hf_multilabel.decisions.expected_f import f_star_half
 from hf_multilabel.decisions.f_cuts import macro_f1, micro_f1, micro_f1_per_label, samples_f1
-from hf_multilabel.decisions.rare_labels import FALLBACKS, SHRINKAGE, balanced, scut_fbr
+from hf_multilabel.decisions.options import OPTIONS, check_values, unknown_objective, unknown_option
+from hf_multilabel.decisions.rare_labels import balanced, scut_fbr
 from hf_multilabel.evaluation import as_label_sets, as_probabilities, evaluate_predictions
 from hf_multilabel.evaluation.averages import f_beta, macro, macro_present, micro
 from hf_multilabel.evaluation.outcomes import Counts
 from hf_multilabel.evaluation.scores import Scores, TopScores
-from hf_multilabel.remote_code.decision_multilabel import check_decision, decide_probabilities, hash_labels
+from hf_multilabel.remote_code.decision_multilabel import (
+    check_decision,
+    check_labels,
+    decide_probabilities,
+    hash_labels,
+)
 
 
 def fixed(scores: Scores, held: sparse.csr_array, *, threshold: float = 0.5) -> NDArray[np.float64]:
@@ -90,13 +95,18 @@ def fit_thresholds(
     """
     scores, held = check_scores(probs, targets)
     cuts, exact = fit_cuts(scores, held, objective, threshold=threshold, **options)
+    _warn_if_cautious(exact, objective, scores)
+    return torch.from_numpy(cuts) if isinstance(probs, torch.Tensor) else cuts
+
+
+def _warn_if_cautious(exact: bool, objective: str, scores: Scores) -> None:
+    """Of cuts that are not those of all scores, in the name of whoever called the caller."""
     if not exact:
         warnings.warn(
             f"probs: expected all scores that the cuts of {objective} depend on, found some hidden below floors "
             f"up to {getattr(scores, 'ceiling', 0):.3g}: the cuts are cautious, not exact. Keep more scores a row.",
-            stacklevel=2,
+            stacklevel=3,
         )
-    return torch.from_numpy(cuts) if isinstance(probs, torch.Tensor) else cuts
 
 
 def check_scores(probs: ArrayLike | torch.Tensor | TopScores, targets: Any) -> tuple[Scores, sparse.csr_array]:
@@ -146,21 +156,16 @@ def check_options(objective: str, options: dict[str, Any]) -> None:
         ValueError: As `fit_cuts`.
     """
     if objective not in THRESHOLD_RULES:
-        raise ValueError(
-            f"objective: expected one of {', '.join(THRESHOLD_RULES)}, found {objective!r}. Choose one of them."
-        )
+        raise ValueError(unknown_objective(objective, THRESHOLD_RULES))
+    taken = rule_options(objective)
     for name in options:
-        if name != "threshold" and name not in rule_options(objective):
+        if name != "threshold" and name not in taken:
             takers = [rule for rule in THRESHOLD_RULES if name in rule_options(rule)]
-            expected = f"the objective {' or '.join(takers)}" if takers else f"an option of {objective}"
-            raise ValueError(f"{name}: expected {expected}, found {objective!r}. Leave {name} out.")
-    for name, needed in rule_options(objective).items():
+            raise ValueError(unknown_option(name, objective, sorted({"threshold", *taken}), takers))
+    for name, needed in taken.items():
         if needed and name not in options:
             raise ValueError(f"{name}: expected {OPTIONS[name][0]}, found None. {objective} needs it.")
-    for name, value in options.items():
-        contract, holds, example = OPTIONS[name]
-        if not holds(value):
-            raise ValueError(f"{name}: expected {contract}, found {value!r}. Try {example}.")
+    check_values(options)
 
 
 def hash_rows(row_ids: Sequence[str]) -> str:
@@ -183,7 +188,7 @@ def fit_decision(
     top_k: int | None = None,
     fitted_on: str = "validation",
     row_ids: Sequence[str] | None = None,
-    cuts: NDArray[np.float64] | None = None,
+    cuts: ArrayLike | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Fit the cut-offs and wrap them into the decision that config.json stores, with its evidence.
@@ -206,7 +211,8 @@ def fit_decision(
         fitted_on: The rows' split; stored as None where nothing is fitted: under the objectives fixed and
             cost_plug_in, and where the given threshold stays because no label has a positive.
         row_ids: Ids of the rows, N of them, for `rows_sha256`; without them the true label sets are hashed.
-        cuts: Those of the objective where they are known already, for instance averaged over folds, (L,).
+        cuts: Those of the objective where they are known already, for instance averaged over folds, (L,); all equal
+            where the decision stores one number for all labels.
         **options: See `fit_thresholds`.
 
     Returns:
@@ -214,21 +220,37 @@ def fit_decision(
 
     Raises:
         ValueError: If shapes, values or settings are wrong.
+
+    Warns:
+        UserWarning: As `fit_thresholds`.
+
+    Example:
+        >>> decision = fit_decision([[0.25, 0.875], [0.75, 0.625]], [[0, 1], [1, 0]], ["sport", "news"], "macro_f1")
+        >>> decision["thresholds"], decision["in_sample"]["macro_f1"]
+        ([0.5, 0.75], 1.0)
     """
     scores, held = check_scores(probs, targets)
+    check_labels(labels)
     for where, found, size in (("labels", labels, scores.shape[1]), ("row_ids", row_ids, scores.shape[0])):
         if found is not None and len(found) != size:
             raise ValueError(f"{where}: expected {size} entries, found {len(found)}. Align them with probs.")
     if rule == "expected_f1" and objective != "fixed":
-        raise ValueError(f"objective: expected fixed, found {objective!r}. The rule expected_f1 uses no cuts.")
-    exact = not isinstance(scores, TopScores) or cuts is None or scores.knows(cuts)
-    if cuts is None:
-        cuts, exact = fit_cuts(scores, held, objective, threshold=threshold, **options)
+        found = "'balanced', the default" if objective == "balanced" else repr(objective)
+        expected = "fixed beside the rule expected_f1, which uses no cuts"
+        raise ValueError(f"objective: expected {expected}, found {found}. Pass objective='fixed'.")
     given = {name: value for name, value in options.items() if value is not None}
+    shared = objective in SHARED or given.get("scope") == "overall"
+    if cuts is None:
+        chosen, exact = fit_cuts(scores, held, objective, threshold=threshold, **given)
+        _warn_if_cautious(exact, objective, scores)
+    else:
+        check_options(objective, {**given, "threshold": threshold})
+        chosen = _check_cuts(cuts, scores.shape[1], shared)
+        exact = not isinstance(scores, TopScores) or scores.knows(chosen)
     fits = objective not in UNFITTED and (held.nnz or objective not in NEED_POSITIVE)
     decision: dict[str, Any] = {
         "rule": rule,
-        "thresholds": float(cuts[0]) if objective in SHARED or given.get("scope") == "overall" else cuts.tolist(),
+        "thresholds": float(chosen[0]) if shared else chosen.tolist(),
         "empty": empty,
         "min_labels": min_labels,
         "max_labels": max_labels,
@@ -244,7 +266,19 @@ def fit_decision(
     decision |= {"options": given} if given else {}
     decision |= {"exact": exact} if isinstance(scores, TopScores) else {}
     check_decision(decision, labels)
-    return decision | {"in_sample": _in_sample(scores, held, decision, cuts)}
+    return decision | {"in_sample": _in_sample(scores, held, decision, chosen)}
+
+
+def _check_cuts(cuts: ArrayLike, labels: int, shared: bool) -> NDArray[np.float64]:
+    """Given cuts as an array, one a label; equal ones where one number is stored for all labels."""
+    found = np.asarray(cuts, np.float64)
+    if found.shape != (labels,):
+        raise ValueError(f"cuts: expected {labels} numbers, one a label, found shape {found.shape}. Give one a label.")
+    if shared and found.min() != found.max():
+        expected = "equal numbers where one is stored for all labels"
+        step = "Name an objective that has a cut a label, for instance macro_f1"
+        raise ValueError(f"cuts: expected {expected}, found {found.min():.4g} to {found.max():.4g}. {step}.")
+    return found
 
 
 def _in_sample(
@@ -270,21 +304,6 @@ def _sets(held: sparse.csr_array) -> list[str]:
     """Each row's label ids as text."""
     return [str(ids.tolist()) for ids in np.split(held.indices, held.indptr[1:-1])]
 
-
-# contract, test, example
-OPTIONS: dict[str, tuple[str, Callable[[Any], bool], Any]] = {
-    "threshold": ("a number in [0, 1]", lambda value: 0 <= value <= 1, 0.5),
-    "shrinkage": ("a number of at least 0, or auto", lambda value: value == "auto" or value >= 0, SHRINKAGE),
-    "beta": ("a number above 0", lambda value: 0 < value < float("inf"), 1.0),
-    "scope": (f"one of {', '.join(SCOPES)}", lambda value: value in SCOPES, "label"),
-    "precision": ("a number above 0, at most 1", lambda value: 0 < value <= 1, 0.9),
-    "recall": ("a number above 0, at most 1", lambda value: 0 < value <= 1, 0.9),
-    "false_positive_cost": ("a number above 0", lambda value: 0 < value < float("inf"), 1.0),
-    "false_negative_cost": ("a number above 0", lambda value: 0 < value < float("inf"), 1.0),
-    "mean_labels": ("a number above 0", lambda value: 0 < value < float("inf"), 3.0),
-    "fbr_floor": ("a number in [0, 1]", lambda value: 0 <= value <= 1, 0.3),
-    "fbr_fallback": (f"one of {', '.join(FALLBACKS)}", lambda value: value in FALLBACKS, "highest"),
-}
 
 IN_SAMPLE = ("micro_f1", "macro_f1", "macro_f1_present")
 # their cuts do not depend on the fitted rows

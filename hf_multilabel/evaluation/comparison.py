@@ -16,7 +16,8 @@ from scipy.special import bdtr
 
 from hf_multilabel.evaluation.averages import f_beta
 from hf_multilabel.evaluation.intervals import GROUPS, check_resampling, widen
-from hf_multilabel.evaluation.outcomes import Counts, Outcome
+from hf_multilabel.evaluation.metrics import as_names
+from hf_multilabel.evaluation.outcomes import Counts, Outcome, check_outcome
 from hf_multilabel.evaluation.resampling import Resampler, block_rows, draw_weights, leave_out, resample
 
 # A p-value below this is called a difference.
@@ -104,7 +105,7 @@ def compare_runs(
     check_same_rows(first, second)
     if method not in ("bootstrap", "randomisation"):
         raise ValueError(f"method: expected bootstrap or randomisation, found {method!r}. Choose one of them.")
-    metrics = None if metrics is None else list(metrics)
+    metrics = None if metrics is None else as_names(metrics)
     runs = [Resampler(outcome, metrics, k, linear=method == "randomisation") for outcome in (first, second)]
     ours, theirs = (run.whole() for run in runs)
     drawn = resample(runs, draw_weights(first, resamples, seed))
@@ -131,8 +132,10 @@ def check_same_rows(first: Outcome, second: Outcome) -> None:
     """Refuse two outcomes of other rows or labels.
 
     Raises:
-        ValueError: If their truths differ.
+        ValueError: If one is no outcome, or their truths differ.
     """
+    for where, run in (("first", first), ("second", second)):
+        check_outcome(run, where)
     if first.targets.shape != second.targets.shape or (first.targets != second.targets).nnz:
         raise ValueError(
             f"second: expected the truths of the first run, {first.targets.shape}, found others, "

@@ -15,11 +15,13 @@ Where scikit-learn defines a metric, the value is scikit-learn's with `zero_divi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from hf_multilabel.errors import nearest
 from hf_multilabel.evaluation.averages import (
     LabelMetric,
     RowMetric,
@@ -50,7 +52,7 @@ from hf_multilabel.evaluation.curves import (
     macro_auc_skipped,
     mean_all,
 )
-from hf_multilabel.evaluation.outcomes import Outcome
+from hf_multilabel.evaluation.outcomes import Outcome, check_outcome
 from hf_multilabel.evaluation.propensity import psndcg_at_k, psp_at_k
 from hf_multilabel.evaluation.ranking import (
     coverage_error,
@@ -111,20 +113,18 @@ def metric_calls(
         betas: Weights of recall in the `_f_beta` metrics, reported as `micro_f2`, `micro_f0.5`, ...
 
     Raises:
-        ValueError: If a metric is unknown, a k below 1, or a beta not above 0.
+        ValueError: If a metric is unknown, a k below 1, or a beta not above 0, or nothing is left to report.
 
     Example:
         >>> [name for name, _, _ in metric_calls(["micro_f1", "lrap", "precision_at_k", "micro_f_beta"], [5], [2, 0.5])]
         ['micro_f1', 'lrap', 'precision_at_5', 'micro_f2', 'micro_f0.5']
     """
-    names = list(METRICS if metrics is None else metrics)
+    names = as_names(METRICS if metrics is None else metrics)
     for name in names:
         if name not in METRICS:
-            raise ValueError(f"metrics: expected some of {', '.join(METRICS)}, found {name!r}. Choose among them.")
-    if any(depth < 1 for depth in k):
-        raise ValueError(f"k: expected whole numbers above 0, found {list(k)!r}. Try 1, 3, 5.")
-    if not all(beta > 0 for beta in betas):
-        raise ValueError(f"betas: expected numbers above 0, found {list(betas)!r}. Try 0.5, 2.")
+            raise ValueError(f"metrics: expected keys of METRICS, found {name!r}. {_meant(str(name))}")
+    _check_numbers("k", k, "whole numbers", lambda depth: depth >= 1, "1, 3, 5")
+    _check_numbers("betas", betas, "numbers", lambda beta: beta > 0, "0.5, 2")
     calls: list[tuple[str, str, tuple[float, ...]]] = []
     for name in names:
         if name.endswith("_at_k"):
@@ -133,7 +133,43 @@ def metric_calls(
             calls += [(f"{name.removesuffix('_beta')}{beta:g}", name, (beta,)) for beta in betas]
         else:
             calls.append((name, name, ()))
+    if names and not calls:
+        raise ValueError(f"betas: expected numbers above 0, which {names[0]} needs, found none. Try 0.5, 2.")
     return calls
+
+
+def as_names(metrics: Iterable[str]) -> list[str]:
+    """Names of metrics as a list.
+
+    Raises:
+        ValueError: If they are one text, which would be read letter by letter.
+    """
+    if isinstance(metrics, str):
+        raise ValueError(f"metrics: expected a list of names, found {metrics!r}. Write [{metrics!r}].")
+    return list(metrics)
+
+
+def _check_numbers(where: str, given: Any, kind: str, holds: Callable[[Any], bool], example: str) -> None:
+    if np.ndim(given) != 1:
+        raise ValueError(f"{where}: expected a list of {kind} above 0, found {given!r}. Write [{given}].")
+    if not all(map(holds, given)):
+        raise ValueError(f"{where}: expected {kind} above 0, found {list(given)!r}. Try {example}.")
+
+
+def _meant(name: str) -> str:
+    """What to write in place of a metric's name that is none: a shown name is one of a depth or a weight.
+
+    Example:
+        >>> _meant("micro_f2"), _meant("precision_at_3"), _meant("macro-f1")
+        ('Write micro_f_beta with betas=[2].', 'Write precision_at_k with k=[3].', 'Did you mean macro_f1?')
+    """
+    for pattern, key, option in ((r"(.+_at_)(\d+)", "k", "k"), (r"(.+_f)([\d.]+)", "_beta", "betas")):
+        found = re.fullmatch(pattern, name)
+        if found and found[1] + key in METRICS:
+            return f"Write {found[1]}{key} with {option}=[{found[2]}]."
+    near = nearest(name, METRICS)
+    meant = [near] if near else [key for key in METRICS if name in key][:5]
+    return f"Did you mean {', '.join(meant)}?" if meant else "Choose among those of hf_multilabel.evaluation.METRICS."
 
 
 def check_counts(outcome: Outcome, metrics: Iterable[str]) -> None:
@@ -159,7 +195,8 @@ def evaluate_outcome(
         ValueError: If a metric is unknown or needs training counts that the outcome lacks, a k is below 1, or a beta
             not above 0.
     """
-    metrics = None if metrics is None else list(metrics)
+    check_outcome(outcome)
+    metrics = None if metrics is None else as_names(metrics)
     calls = metric_calls(metrics, k, betas)
     check_counts(outcome, metrics or ())
     values = {shown: METRICS[name](outcome, *parameters) for shown, name, parameters in calls}

@@ -13,32 +13,58 @@ from scipy import sparse
 
 from hf_multilabel.evaluation.frequency import split_by_frequency
 from hf_multilabel.evaluation.ranks import Ranks, count_at_least, rank_positives
+from hf_multilabel.evaluation.scores import TopScores
 from hf_multilabel.evaluation.slots import count_slots, share_slots
+
+
+def as_scores(values: Any, where: str, other: type[np.floating] = np.float32) -> NDArray[np.floating]:
+    """Numbers of all texts and labels as a float32 or float64 array, uncopied where they are one.
+
+    Args:
+        values: Array, tensor or nested lists, shape (N, L).
+        where: Their name in messages.
+        other: What numbers of another type become.
+
+    Raises:
+        ValueError: If some are not given (sparse, `TopScores`), one is no number, or the shape is not (N, L) with
+            N, L > 0.
+    """
+    if sparse.issparse(values):  # what is not stored there: 0, or not known?
+        raise ValueError(
+            f"{where}: expected an array or tensor of all scores, found a sparse matrix of shape {np.shape(values)}. "
+            f"Pass {where}.toarray(), or to a fit of cuts TopScores with the floor of what is not stored."
+        )
+    if isinstance(values, TopScores):
+        raise ValueError(
+            f"{where}: expected an array or tensor of all scores, found TopScores, which keep a part. Pass all; "
+            "without calibration or promise, cuts can be fitted to a part: fit_thresholds, fit_decision."
+        )
+    if isinstance(values, torch.Tensor):
+        kept = values.dtype in (torch.float32, torch.float64)
+        values = values.detach().cpu() if kept else values.detach().cpu().float()
+    scores = _as_array(values, where, "numbers of shape (N, L)", "Pass one row a text, one number a label.")
+    if scores.dtype.kind not in "fiub":
+        raise ValueError(f"{where}: expected numbers of shape (N, L), found {scores.dtype}. Pass one row a text.")
+    scores = scores if scores.dtype in (np.float32, np.float64) else scores.astype(other)
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError(f"{where}: expected shape (N, L), not empty, found {scores.shape}. Pass one row a text.")
+    return scores
 
 
 def as_probabilities(probs: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
     """Probabilities as a float32 or float64 array, uncopied where they are one.
 
     Raises:
-        ValueError: If they are sparse, the shape is not (N, L) with N, L > 0, or a value is NaN or outside [0, 1].
+        ValueError: As `as_scores`, or if a value is NaN or outside [0, 1].
     """
-    if sparse.issparse(probs):  # what is not stored there: 0, or not known?
-        raise ValueError(
-            f"probs: expected an array or tensor of all scores, found a sparse matrix of shape {np.shape(probs)}. "
-            "Pass probs.toarray(), or to a fit of cuts TopScores with the floor of what is not stored."
-        )
-    if isinstance(probs, torch.Tensor):
-        kept = probs.dtype in (torch.float32, torch.float64)
-        probs = probs.detach().cpu() if kept else probs.detach().cpu().float()
-    scores = np.asarray(probs)
-    scores = scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float32)
-    if scores.ndim != 2 or not scores.size:
-        raise ValueError(f"probs: expected shape (N, L), not empty, found {scores.shape}. Pass one row a text.")
+    scores = as_scores(probs, "probs")
     low, high = scores.min(), scores.max()
     if not (low >= 0 and high <= 1):  # NaN fails both
+        row, label = np.argwhere(~((scores >= 0) & (scores <= 1)))[0]
+        found = f"{low} to {high}, the first outside" if low < high else f"{scores[row, label]}"
         raise ValueError(
-            f"probs: expected values in [0, 1], found {low} to {high}. Pass probabilities, for instance the "
-            "sigmoid of finite logits."
+            f"probs: expected values in [0, 1], found {found} at row {row}, label {label}. Pass probabilities, for "
+            "instance the sigmoid of finite logits."
         )
     return scores
 
@@ -47,16 +73,17 @@ def as_label_sets(values: Any, shape: tuple[int, ...], where: str) -> sparse.csr
     """0/1 values, dense or sparse, array or tensor, as a canonical boolean CSR matrix.
 
     Raises:
-        ValueError: If the shape differs from `shape` or a value is neither 0 nor 1.
+        ValueError: If rows differ in length, the shape differs from `shape` or a value is neither 0 nor 1.
     """
     if isinstance(values, torch.Tensor):
         values = values.detach().cpu().numpy()
-    held = values.tocsr() if sparse.issparse(values) else np.asarray(values)
+    step = f"Lists of names become that by MultiLabelBinarizer(classes=labels).fit_transform({where}) of scikit-learn."
+    held = values.tocsr() if sparse.issparse(values) else _as_array(values, where, f"0 or 1 of shape {shape}", step)
     if held.shape != tuple(shape):
         raise ValueError(f"{where}: expected shape {tuple(shape)}, found {held.shape}. Align rows and labels.")
     data = np.asarray(held.data) if sparse.issparse(held) else held
     if data.dtype != np.bool_ and not ((data == 0) | (data == 1)).all():
-        raise ValueError(f"{where}: expected 0 or 1, found {data[(data != 0) & (data != 1)][0]!r}. Pass label sets.")
+        raise ValueError(f"{where}: expected 0 or 1, found {_first_other(held)}. Pass label sets.")
     sets = sparse.csr_array(held.astype(bool, copy=False))
     if sets.has_canonical_format and sets.data.all():
         return sets
@@ -64,6 +91,22 @@ def as_label_sets(values: Any, shape: tuple[int, ...], where: str) -> sparse.csr
     sets.eliminate_zeros()
     sets.sum_duplicates()
     return sets
+
+
+def _as_array(values: Any, where: str, expected: str, step: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError:  # what numpy says of it is about its own inside
+        raise ValueError(f"{where}: expected {expected}, found rows of different lengths. {step}") from None
+
+
+def _first_other(held: Any) -> str:
+    """The first value that is neither 0 nor 1, with its place."""
+    found = held.tocoo() if sparse.issparse(held) else None
+    data = held.ravel() if found is None else found.data
+    first = np.flatnonzero((data != 0) & (data != 1))[0]
+    row, label = np.unravel_index(first, held.shape) if found is None else (found.row[first], found.col[first])
+    return f"{data[first]} at row {row}, label {label}"
 
 
 # Depths of which the slots are counted in one pass: asking for k = 1, 3, 5 in turn costs one.
@@ -210,3 +253,14 @@ class Outcome:
     def row_slots(self, k: int) -> sparse.csr_array | None:
         """What share of a slot each label has among a row's k highest scores, CSR (N, L); None if not known."""
         return share_slots(self.probs, k)
+
+
+def check_outcome(run: Any, where: str = "outcome") -> None:
+    """Refuse arrays in the place of an outcome.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(run, Outcome):
+        step = "Pass Outcome(probs, predictions, targets)"
+        raise ValueError(f"{where}: expected an Outcome, found {type(run).__name__}. {step}.")

@@ -17,8 +17,8 @@ from scipy import sparse
 from hf_multilabel.evaluation.averages import LabelMetric, RowMetric
 from hf_multilabel.evaluation.budget import SlotMetric, slot_sets
 from hf_multilabel.evaluation.curves import CurveMetric
-from hf_multilabel.evaluation.metrics import METRICS, check_counts, metric_calls
-from hf_multilabel.evaluation.outcomes import Counts, Outcome
+from hf_multilabel.evaluation.metrics import METRICS, as_names, check_counts, metric_calls
+from hf_multilabel.evaluation.outcomes import Counts, Outcome, check_outcome
 from hf_multilabel.evaluation.steps import WORK, Steps, steps_work
 
 # Numbers of one block of weights or counts.
@@ -72,11 +72,12 @@ class Resampler:
         betas: Sequence[float] = (),
         linear: bool = False,
     ) -> None:
+        check_outcome(outcome)
         kinds = LINEAR if linear else (*LINEAR, CurveMetric)
         able = [name for name, metric in METRICS.items() if isinstance(metric, kinds)]
         if metrics is None and steps_work(outcome) > WORK:
             able = [name for name in able if not isinstance(METRICS[name], CurveMetric)]
-        asked = able if metrics is None else list(metrics)
+        asked = able if metrics is None else as_names(metrics)
         calls = metric_calls(asked, k, betas)
         check_counts(outcome, () if metrics is None else asked)
         self.outcome = outcome
@@ -89,7 +90,7 @@ class Resampler:
             metric = METRICS[name]
             if not isinstance(metric, kinds):
                 why = "are sums over rows" if linear else "can be resampled"
-                raise ValueError(f"metrics: expected some of {', '.join(able)}, found {name!r}. Only these {why}.")
+                raise ValueError(f"metrics: expected metrics that {why}, found {name!r}. Leave {name} out.")
             if isinstance(metric, SlotMetric):
                 self._add_counts(shown, metric, parameters, min(int(parameters[0]), outcome.labels))
             elif not metric.defined(outcome):

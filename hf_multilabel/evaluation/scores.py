@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,15 +44,20 @@ class TopScores:
                 raise ValueError(f"{where}: expected values in [0, 1], found {found}. Pass probabilities.")
 
     @classmethod
-    def of(cls, probs: NDArray[np.floating], targets: sparse.csr_array, k: int) -> TopScores:
+    def of(cls, probs: NDArray[np.floating], targets: Any, k: int) -> TopScores:
         """The k highest scores of each row and those of its positives: (N, L) -> N k + P scores at most.
+
+        Raises:
+            ValueError: If shapes differ.
 
         Example:
             >>> TopScores.of(np.array([[0.9, 0.1, 0.4]]), sparse.csr_array([[False, True, False]]), 1).floor
             array([0.4])
         """
         rows, labels = probs.shape
-        kept = targets.toarray().astype(bool)
+        kept = np.array(targets.toarray() if sparse.issparse(targets) else targets, bool)
+        if kept.shape != probs.shape:
+            raise ValueError(f"targets: expected shape {probs.shape}, found {kept.shape}. Align rows and labels.")
         np.put_along_axis(kept, np.argpartition(-probs, min(k, labels) - 1, axis=1)[:, :k], True, axis=1)
         indptr = np.append(0, np.cumsum(kept.sum(axis=1)))
         stored = sparse.csr_array((probs[kept], np.nonzero(kept)[1], indptr), shape=(rows, labels))

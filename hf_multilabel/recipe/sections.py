@@ -10,9 +10,10 @@ from hf_multilabel.decisions.calibration import CALIBRATORS
 from hf_multilabel.decisions.constraints import SCOPES
 from hf_multilabel.decisions.cross_validation import COMBINE, MODES
 from hf_multilabel.decisions.fitting import check_guaranteed
+from hf_multilabel.decisions.options import OPTIONS
 from hf_multilabel.decisions.rare_labels import FALLBACKS
 from hf_multilabel.decisions.risk_control import check_risk
-from hf_multilabel.decisions.thresholds import OPTIONS, THRESHOLD_RULES, UNFITTED, rule_options
+from hf_multilabel.decisions.thresholds import THRESHOLD_RULES, UNFITTED, rule_options
 from hf_multilabel.recipe.fields import POSITIVE, Section, contract_error, number, one_of, whole
 from hf_multilabel.recipe.secrets import show
 from hf_multilabel.remote_code.decision_multilabel import EMPTY, RULES

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
-from .decision_multilabel import check_decision, default_decision
+from .decision_multilabel import check_decision, default_decision, first_repeated
 from .windows_multilabel import check_windows
 
 PROBLEM_TYPE = "multi_label_classification"
@@ -117,14 +116,5 @@ def _check_labels(id2label: dict[int, str], num_labels: int | None) -> None:
     for expected, found in enumerate(sorted(id2label)):
         if expected != found:
             raise ValueError(f"id2label: expected id {expected}, found {found}. Number labels from 0 without a gap.")
-    if repeated := _first_repeated([id2label[label] for label in sorted(id2label)]):
+    if repeated := first_repeated([id2label[label] for label in sorted(id2label)]):
         raise ValueError(f"id2label: expected unique names, found {repeated!r} twice. Rename one.")
-
-
-def _first_repeated(names: Sequence[str]) -> str | None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None

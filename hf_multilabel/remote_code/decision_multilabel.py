@@ -75,7 +75,11 @@ def check_decision(decision: dict[str, Any], labels: Sequence[str]) -> None:
     Raises:
         ValueError: If a setting is missing or out of range, there is not one finite threshold in [0, 1] for all labels
             or one for each, the decision was fitted on rows to report on, or its label list has another SHA-256.
+
+    Example:
+        >>> check_decision({**default_decision(), "labels_sha256": hash_labels(["sport", "news"])}, ["sport", "news"])
     """
+    check_labels(labels)
     check_settings(decision, len(labels))
     if decision.get("fitted_on") not in FITTED_ON:
         raise _error("fitted_on", f"one of {FITTED_ON}", decision["fitted_on"], "Fit thresholds on validation rows")
@@ -85,7 +89,30 @@ def check_decision(decision: dict[str, Any], labels: Sequence[str]) -> None:
         expected = f"{actual} beside {len(labels)} {what}"
         raise _error("labels_sha256", expected, None, "Store the hash_labels() of the labels")
     if stored not in (None, actual):
-        raise _error("labels_sha256", f"{actual} of the model's {len(labels)} labels", stored, "Fit the decision again")
+        step = "If the same labels stand in another order, reorder the columns; else fit the decision again"
+        raise _error("labels_sha256", f"{actual} of the model's {len(labels)} labels", stored, step)
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse what is no list of label names.
+
+    Raises:
+        ValueError: If it is None or one text, or a name repeats.
+    """
+    if labels is None or isinstance(labels, str):
+        raise ValueError(f"labels: expected a list of names, found {labels!r}. Pass one name a label.")
+    if repeated := first_repeated(labels):
+        raise ValueError(f"labels: expected unique names, found {repeated!r} twice. Rename one.")
+
+
+def first_repeated(names: Sequence[str]) -> str | None:
+    """The first name that stands there twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def check_settings(decision: dict[str, Any], num_labels: int) -> None:
@@ -94,11 +121,7 @@ def check_settings(decision: dict[str, Any], num_labels: int) -> None:
     Raises:
         ValueError: As `check_decision`.
     """
-    if not isinstance(decision, dict):
-        raise ValueError(f"decision: expected a mapping, found {decision!r}. Start from default_decision().")
-    missing = [key for key in SETTINGS if key not in decision]
-    if missing:
-        raise _error(missing[0], "a value", "no such key", "Start from default_decision()")
+    _check_complete(decision)
     for key, allowed in (("rule", RULES), ("empty", EMPTY)):
         if decision[key] not in allowed:
             raise _error(key, f"one of {allowed}", decision[key], "Choose one of them")
@@ -116,7 +139,15 @@ def probabilities(logits: Tensor, decision: dict[str, Any]) -> Tensor:
 
     Returns:
         Values in [0, 1], shape (N, L).
+
+    Raises:
+        ValueError: If the decision is no mapping or lacks a setting.
+
+    Example:
+        >>> probabilities(torch.tensor([[0.0, 3.0]]), default_decision())
+        tensor([[0.5000, 0.9526]])
     """
+    _check_complete(decision)
     logits = torch.as_tensor(logits)
     # half-precision probabilities collapse to a few hundred values, and with them rankings and cuts
     wide = logits if logits.dtype == torch.float64 else logits.float()
@@ -160,7 +191,8 @@ def decide(logits: Tensor, decision: dict[str, Any]) -> Tensor:
     """Label sets from logits: `decide_probabilities` of `probabilities`.
 
     Args:
-        logits: Shape (N, L).
+        logits: Shape (N, L). Probabilities are not refused here, for logits may lie in [0, 1], too: they go to
+            `decide_probabilities`.
         decision: As stored in config.json.
 
     Returns:
@@ -168,6 +200,10 @@ def decide(logits: Tensor, decision: dict[str, Any]) -> Tensor:
 
     Raises:
         ValueError: As `decide_probabilities`.
+
+    Example:
+        >>> decide(torch.tensor([[-1.0, 2.0]]), default_decision()).tolist()
+        [[False, True]]
     """
     return decide_probabilities(probabilities(logits, decision), decision)
 
@@ -214,6 +250,16 @@ def _highest(scores: Tensor, k: int) -> Tensor:
     return above | (equal & (equal.cumsum(1) <= room))
 
 
+def _check_complete(decision: Any) -> None:
+    if not isinstance(decision, dict):
+        step = "Read it with json.loads()" if isinstance(decision, str) else "Start from default_decision()"
+        raise ValueError(f"decision: expected a mapping, found {decision!r:.60}. {step}.")
+    missing = [key for key in SETTINGS if key not in decision]
+    if missing:
+        step = f"The decision lacks {', '.join(missing)}: start from default_decision()"
+        raise _error(missing[0], "a value", "no such key", step)
+
+
 def _check_thresholds(thresholds: Any, num_labels: int) -> None:
     contract = f"one number in [0, 1] or {num_labels}, one a label"
     many = isinstance(thresholds, (list, tuple))
@@ -228,9 +274,11 @@ def _check_thresholds(thresholds: Any, num_labels: int) -> None:
 def _check_counts(decision: dict[str, Any], num_labels: int) -> None:
     for key, least in (("top_k", 1), ("min_labels", 0), ("max_labels", 1)):
         value = decision[key]
-        allowed_none = key != "top_k" or "top_k" not in decision["rule"]
-        if value is None and allowed_none:
+        unused = key == "top_k" and "top_k" not in decision["rule"]
+        if value is None and (unused or key != "top_k"):
             continue
+        if unused:
+            raise _error(key, f"null under the rule {decision['rule']}", value, "Change it or the rule")
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= num_labels:
             raise _error(key, f"a whole number from {least} to {num_labels} labels", value, "Change it or the rule")
     least, most = decision["min_labels"] or 0, decision["max_labels"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -19,10 +20,11 @@ from sklearn.isotonic import IsotonicRegression
 
 from hf_multilabel.backbones import Backbone, build_model
 from hf_multilabel.decisions.calibration import CALIBRATORS, fit_calibration
+from hf_multilabel.decisions.fitting import fit_from_logits
 from hf_multilabel.decisions.isotonic import fit_knots
 from hf_multilabel.decisions.logistic import FLOOR, STRENGTH
 from hf_multilabel.decisions.prior_shift import estimate_prevalence, mean_probability
-from hf_multilabel.evaluation import as_label_sets
+from hf_multilabel.evaluation import TopScores, as_label_sets
 from hf_multilabel.evaluation.calibration import brier_score, classwise_ece
 from hf_multilabel.remote_code.calibration_multilabel import CALIBRATIONS, calibrate, check_calibration
 from hf_multilabel.remote_code.decision_multilabel import (
@@ -276,7 +278,13 @@ def test_thousands_of_labels_are_calibrated() -> None:
         ({"prevalence": {"a": 0.0}, "labels": ["a", "b"]}, r"prevalence.a: expected a number between 0 and 1"),
         ({"prevalence": {"a": 0.1}, "unlabelled": [[0.0, 0.0]]}, r"prevalence: expected null beside unlabelled"),
         ({"unlabelled": [[0.0]]}, r"unlabelled: expected 2 labels, found 1"),
-        ({"logits": [[0.0, np.nan]]}, r"logits: expected finite numbers"),
+        ({"prevalence": {"a": 0.1}}, "labels: expected the names of all labels beside prevalence, found None"),
+        ({"method": "plat"}, r"method: expected one of temperature, .* found 'plat'. Did you mean platt"),
+        ({"logits": [[0.0, np.nan]]}, r"logits: expected finite numbers, found nan at row 0, label 1"),
+        (
+            {"logits": TopScores.of(np.eye(2), np.eye(2), 1)},
+            "logits: expected an array or tensor of all scores, found TopScores",
+        ),
         ({"logits": [0.0, 1.0]}, r"logits: expected shape \(N, L\)"),
         ({"targets": [[1]]}, r"targets: expected shape \(1, 2\)"),
     ],
@@ -284,6 +292,19 @@ def test_thousands_of_labels_are_calibrated() -> None:
 def test_wrong_input_is_refused(change: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         fit_calibration(**{"logits": [[0.0, 1.0]], "targets": [[1, 0]], **change})
+
+
+@pytest.mark.parametrize("fit", [fit_calibration, lambda *rows: fit_from_logits(*rows, ["a", "b"])])
+def test_probabilities_in_the_place_of_logits_are_noticed(fit: Callable[..., Any]) -> None:
+    probs = np.random.default_rng(0).random((60, 2))
+    with pytest.warns(UserWarning, match="found 120 numbers in .* Pass log") as said:
+        fit(probs, probs > 0.5)
+    assert [warning.filename for warning in said] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(probs[:50], probs[:50] > 0.5)  # few may lie there by chance
+        fit(np.zeros((60, 2)), probs > 0.5)
+        fit(4 * probs - 2, probs > 0.5)
 
 
 KNOTS = {"size": [2, 1], "x": [0.0, 1.0, 0.0], "y": [0.0, 1.0, 0.0], "slope": 1.0}

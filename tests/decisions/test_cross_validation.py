@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 from scipy import sparse
 
+from hf_multilabel.data.splitting import kfold
 from hf_multilabel.decisions.cross_validation import average_cuts, cross_fit, pool_scores, take_rows
 from hf_multilabel.decisions.evidence import fit_with_evidence
 from hf_multilabel.decisions.rare_labels import SHRINKAGE, STRENGTHS, balanced, choose_shrinkage
@@ -230,6 +232,33 @@ def test_scores_kept_in_part_give_the_same_evidence() -> None:
     assert found["expected"] == whole["expected"]
     np.testing.assert_allclose(found["threshold_intervals"]["low"], whole["threshold_intervals"]["low"], rtol=1e-3)
     assert fit_decision(kept, targets, LABELS)["thresholds"] == found["thresholds"]
+
+
+def test_that_cuts_are_cautious_is_said_by_the_decision_not_of_every_fold() -> None:
+    logits, targets = draw(100, np.random.default_rng(6))
+    kept = TopScores.of(sigmoid(logits), targets, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = fit_with_evidence(kept, targets, LABELS, [random_folds(100, 4)], objective="macro_f1", resamples=0)
+    assert found["exact"] is False
+
+
+def test_probabilities_in_the_place_of_logits_are_noticed_once() -> None:
+    logits, targets = draw(100, np.random.default_rng(6))
+    folds = [random_folds(100, 4)]
+    with pytest.warns(UserWarning, match="logits: expected log-odds .* found 400 numbers in") as said:
+        fit_with_evidence(sigmoid(logits), targets, LABELS, folds, calibration="platt", resamples=0)
+    assert [warning.filename for warning in said] == [__file__]
+
+
+def test_folds_that_are_not_nested_are_named() -> None:
+    logits, targets = draw(20, np.random.default_rng(6))
+    pairs = kfold(targets, 2)
+    held_out = [rows for _, rows in pairs]
+    assert fit_with_evidence(logits, targets, LABELS, [held_out], resamples=0)["expected"]["folds"] == 2
+    for folds in (held_out, pairs, [pairs], [np.arange(20)], 2):
+        with pytest.raises(ValueError, match=r"folds: expected a list of ways, .* found others. \[\[held_out for"):
+            fit_with_evidence(logits, targets, LABELS, folds, resamples=0)
 
 
 def test_an_average_is_exact_only_where_the_cuts_of_all_folds_are() -> None:

@@ -64,8 +64,22 @@ def test_options_are_evidence_and_common_cuts_one_number(scored) -> None:
 def test_sets_of_the_highest_expected_f1_are_decided_without_cuts(scored) -> None:
     decision = fit_decision(*scored, LABELS, "fixed", rule="expected_f1")
     assert decision["in_sample"]["micro_f1"] > 0
-    with pytest.raises(ValueError, match="objective: expected fixed, found 'balanced'. The rule expected_f1 uses no"):
+    with pytest.raises(ValueError, match="found 'balanced', the default. Pass objective='fixed'"):
         fit_decision(*scored, LABELS, rule="expected_f1")
+    with pytest.raises(ValueError, match="found 'micro_f1'. Pass objective='fixed'"):
+        fit_decision(*scored, LABELS, "micro_f1", rule="expected_f1")
+
+
+def test_given_cuts_are_stored_as_they_are_or_refused(scored) -> None:
+    assert fit_decision(*scored, LABELS, "macro_f1", cuts=[0.2, 0.3, 0.4])["thresholds"] == [0.2, 0.3, 0.4]
+    assert fit_decision(*scored, LABELS, "micro_f1", cuts=np.full(3, 0.2))["thresholds"] == 0.2
+    for settings in ({"objective": "fixed"}, {"objective": "micro_f1"}, {"objective": "cost", "scope": "overall"}):
+        with pytest.raises(ValueError, match="cuts: expected equal numbers where one is stored .* found 0.2 to 0.4"):
+            fit_decision(*scored, LABELS, cuts=[0.2, 0.3, 0.4], **settings)
+    with pytest.raises(ValueError, match=r"cuts: expected 3 numbers, one a label, found shape \(2, 3\)"):
+        fit_decision(*scored, LABELS, cuts=np.full((2, 3), 0.5))
+    with pytest.raises(ValueError, match="options: expected beta or threshold under micro_f1, found 'betta'"):
+        fit_decision(*scored, LABELS, "micro_f1", cuts=np.full(3, 0.2), betta=2)
 
 
 def test_rows_are_known_by_ids_in_any_order(scored) -> None:
@@ -100,6 +114,10 @@ def test_read_only_and_tensor_scores_are_taken(scored) -> None:
     [
         ({"labels": ["a", "b"]}, "labels: expected 3 entries, found 2"),
         ({"row_ids": ["x"]}, "row_ids: expected 40 entries, found 1"),
+        ({"labels": ["a", "b", "a"]}, "labels: expected unique names, found 'a' twice"),
+        ({"labels": "abc"}, "labels: expected a list of names, found 'abc'"),
+        ({"labels": None}, "labels: expected a list of names, found None"),
+        ({"top_k": 2}, "decision.top_k: expected null under the rule threshold, found 2"),
         ({"rule": "top_k"}, "top_k"),
         ({"empty": "never"}, "empty"),
         ({"min_labels": 2, "max_labels": 1}, "min_labels"),

@@ -176,7 +176,17 @@ def test_levels_that_hold_many_scores_are_sorted_out() -> None:
         ("scut_fbr", {"fbr_fallback": "top"}, "fbr_fallback: expected one of never, highest"),
         ("micro_f1", {"beta": 0}, "beta: expected a number above 0, found 0"),
         ("balanced", {"beta": 2}, "beta: expected the objective micro_f1 or macro_f1 or samples_f1"),
-        ("macro_f1", {"betta": 2}, "betta: expected an option of macro_f1"),
+        (
+            "macro_f1",
+            {"betta": 2},
+            "options: expected beta or threshold under macro_f1, found 'betta'. Did you mean beta",
+        ),
+        ("precision_at_least", {"precison": 0.8}, "options: .* found 'precison'. Did you mean precision?"),
+        ("fixed", {"nonsense": 1}, "options: expected threshold under fixed, found 'nonsense'. Leave it out"),
+        ("balanced", {"shrinkage": "aut"}, "shrinkage: expected a number of at least 0, or auto, found 'aut'"),
+        ("precision_at_least", {"precision": "0.8"}, "precision: expected a number above 0, at most 1, found '0.8'"),
+        ("fixed", {"threshold": [0.1] * 6}, r"threshold: expected a number in \[0, 1\], found \[0.1, "),
+        ("cost", {"false_negative_cost": np.ones(3)}, "false_negative_cost: expected a number above 0, found array"),
     ],
 )
 def test_wrong_options_are_named(objective: str, options: dict, message: str) -> None:

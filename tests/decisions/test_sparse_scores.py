@@ -204,13 +204,24 @@ def test_an_inexact_fit_warns_and_a_decision_records_it() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit_thresholds(keep(probs, targets, 25), targets, "micro_f1")
-    rough = fit_decision(keep(probs, targets, 1), targets, names, "macro_f1")
+    with pytest.warns(UserWarning, match="the cuts are cautious") as said:
+        rough = fit_decision(keep(probs, targets, 1), targets, names, "macro_f1")
+    assert [warning.filename for warning in said] == [__file__]
     assert (rough["exact"], rough["in_sample"]) == (False, {})
     fine = fit_decision(keep(probs, targets, 25), targets, names, "micro_f1")
     whole = fit_decision(probs, targets, names, "micro_f1")
     assert fine.pop("exact") is True
     assert fine["in_sample"] == pytest.approx(whole["in_sample"])
     assert f_beta(probs >= fine["thresholds"], targets) == pytest.approx(fine["in_sample"]["micro_f1"])
+
+
+def test_dense_truths_are_taken_and_others_named() -> None:
+    probs, targets = realistic(20, 5, 0)
+    np.testing.assert_array_equal(
+        TopScores.of(probs, targets, 2).stored.toarray(), keep(probs, targets, 2).stored.toarray()
+    )
+    with pytest.raises(ValueError, match=r"targets: expected shape \(20, 5\), found \(19, 5\)"):
+        TopScores.of(probs, targets[1:], 2)
 
 
 def wide(labels: int) -> tuple[TopScores, sparse.csr_array]:

@@ -241,6 +241,10 @@ def test_shrinkage_moves_rare_labels_to_the_global_cut() -> None:
     ("arguments", "message"),
     [
         ({"objective": "macro"}, "objective: expected one of fixed, micro_f1, macro_f1, balanced, .* found 'macro'"),
+        ({"objective": "balansed"}, "found 'balansed'. Did you mean balanced"),
+        ({"objective": "macro-f1"}, "found 'macro-f1'. Did you mean macro_f1"),
+        ({"objective": "top_k"}, "found 'top_k'. It is a rule: pass rule='top_k' to fit_decision"),
+        ({"objective": "expected_f1"}, "It is a rule: pass rule='expected_f1' beside objective='fixed'"),
         ({"threshold": 1.5}, r"threshold: expected a number in \[0, 1\], found 1.5"),
         ({"threshold": math.nan}, "threshold: expected"),
         ({"shrinkage": -1.0}, "shrinkage: expected a number of at least 0"),

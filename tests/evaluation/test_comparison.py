@@ -70,7 +70,7 @@ def test_curves_are_not_swapped() -> None:
     first, second = make_runs(30, 0.5, 0)
     found, swapped = (compare_runs(first, second, resamples=20, method=m) for m in ("bootstrap", "randomisation"))
     assert found.keys() - swapped.keys() == {"micro_auc", "macro_auc", "micro_ap", "macro_ap", "macro_ap_present"}
-    with pytest.raises(ValueError, match="found 'macro_auc'. Only these are sums over rows"):
+    with pytest.raises(ValueError, match="expected metrics that are sums over rows, found 'macro_auc'"):
         compare_runs(first, second, ["macro_auc"], method="randomisation")
 
 
@@ -140,6 +140,10 @@ def test_wrong_arguments_are_named() -> None:
         compare_labels(first, make_runs(9, 0.0, 0)[0], "abcd")
     with pytest.raises(ValueError, match="method: expected bootstrap or randomisation, found 'exact'"):
         compare_runs(first, second, method="exact")
+    with pytest.raises(ValueError, match="second: expected an Outcome, found ndarray. Pass Outcome"):
+        compare_runs(first, np.zeros((2, 2)), ["micro_f1"])
+    with pytest.raises(ValueError, match="metrics: expected a list of names, found 'micro_f1'"):
+        compare_runs(first, first, "micro_f1")
     with pytest.raises(ValueError, match="names: expected 4 entries, found 2"):
         compare_labels(first, second, "ab")
     with pytest.raises(ValueError, match="correction: expected one of holm, benjamini_hochberg, found 'none'"):

@@ -14,6 +14,7 @@ from hf_multilabel.evaluation import (
     LOWER_IS_BETTER,
     METRICS,
     Outcome,
+    TopScores,
     evaluate_predictions,
     metric_calls,
     per_label_table,
@@ -22,6 +23,7 @@ from hf_multilabel.evaluation.frequency import split_by_frequency
 
 K = 3
 BETA = 2.0
+KEPT = TopScores(sparse.csr_array([[0.5, 0.0]]), np.array([0.1]))
 ROWS = 1000
 
 
@@ -343,16 +345,30 @@ def test_inputs_are_left_alone() -> None:
         ({"probs": np.zeros(3)}, r"probs: expected shape \(N, L\), not empty, found \(3,\)"),
         ({"probs": np.zeros((0, 3))}, "probs: expected shape"),
         ({"probs": [[2.0, 0.0]]}, r"probs: expected values in \[0, 1\], found 0.0 to 2.0"),
-        ({"probs": [[np.nan, 0.0]]}, r"probs: expected values in \[0, 1\], found nan"),
+        ({"probs": [[np.nan, 0.0]]}, r"probs: expected values in \[0, 1\], found nan at row 0, label 0"),
+        ({"probs": [[0.5, 3.0]]}, r"found 0.5 to 3.0, the first outside at row 0, label 1"),
+        ({"probs": [["a", "b"]]}, r"probs: expected numbers of shape \(N, L\), found <U1"),
+        ({"probs": [[0.5], [0.1, 0.2]]}, r"probs: expected numbers .*, found rows of different lengths"),
+        ({"probs": KEPT}, "probs: expected an array or tensor of all scores, found TopScores, which keep a part"),
         (
             {"probs": sparse.csr_array([[0.5, 0.0]])},
             r"probs: expected an array or tensor of all scores, found a sparse matrix of shape \(1, 2\). "
             r"Pass probs.toarray\(\)",
         ),
         ({"predictions": [[1, 0, 0]]}, r"predictions: expected shape \(1, 2\), found \(1, 3\)"),
-        ({"targets": [[0.5, 0]]}, "targets: expected 0 or 1, found .*0.5"),
-        ({"targets": sparse.csr_matrix([[2, 0]])}, "targets: expected 0 or 1, found .*2"),
-        ({"metrics": ["micro_f"]}, "metrics: expected some of micro_f1, .* found 'micro_f'"),
+        ({"targets": [[0, 0.5]]}, "targets: expected 0 or 1, found 0.5 at row 0, label 1"),
+        ({"targets": np.array([[2, 0]])}, "targets: expected 0 or 1, found 2 at row 0, label 0"),
+        ({"targets": sparse.csr_matrix([[0, 2]])}, "targets: expected 0 or 1, found 2 at row 0, label 1"),
+        ({"targets": [["a"], ["a", "b"]]}, r"targets: expected 0 or 1 of shape \(1, 2\), .* MultiLabelBinarizer"),
+        ({"metrics": ["micro_f"]}, "metrics: expected keys of METRICS, found 'micro_f'. Did you mean micro_f1?"),
+        ({"metrics": ["macro-f1"]}, "found 'macro-f1'. Did you mean macro_f1?"),
+        ({"metrics": ["auc"]}, "found 'auc'. Did you mean macro_auc, macro_auc_skipped, micro_auc?"),
+        ({"metrics": ["micro_f2"]}, r"found 'micro_f2'. Write micro_f_beta with betas=\[2\]"),
+        ({"metrics": ["precision_at_3"]}, r"found 'precision_at_3'. Write precision_at_k with k=\[3\]"),
+        ({"metrics": ["nonsense"]}, "found 'nonsense'. Choose among those of hf_multilabel.evaluation.METRICS"),
+        ({"metrics": "micro_f1"}, r"metrics: expected a list of names, found 'micro_f1'. Write \['micro_f1'\]"),
+        ({"metrics": ["micro_f_beta"]}, "betas: expected numbers above 0, which micro_f_beta needs, found none"),
+        ({"k": 3}, r"k: expected a list of whole numbers above 0, found 3. Write \[3\]"),
         ({"k": [0]}, r"k: expected whole numbers above 0, found \[0\]"),
         ({"betas": [0.0]}, r"betas: expected numbers above 0, found \[0.0\]"),
         ({"metrics": ["psp_at_k"]}, "label_counts: expected the training texts .* psp_at_k needs, found None"),

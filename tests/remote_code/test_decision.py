@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from typing import Any
 
@@ -55,6 +56,7 @@ def test_decision_equals_the_loop(rule: str, empty: str) -> None:
     per_label = [0.5, 0.25, 0.875, 0.0, 1.0]
     for thresholds, most, top_k in itertools.product([0.5, 0.875, per_label], [None, 1, 3], [1, 2, 5]):
         for least in [None] if empty == "abstain" else [None, 1]:
+            top_k = top_k if "top_k" in rule else None
             decision = make(
                 rule=rule, empty=empty, thresholds=thresholds, min_labels=least, max_labels=most, top_k=top_k
             )
@@ -153,6 +155,7 @@ def test_fitted_decision_with_further_evidence_passes() -> None:
         ({"rule": "magic"}, r"rule: expected one of .* found 'magic'"),
         ({"empty": "never"}, r"empty: expected one of .* found 'never'"),
         ({"rule": "top_k"}, r"top_k: expected a whole number from 1 to 5 labels, found None"),
+        ({"top_k": 2}, r"top_k: expected null under the rule threshold, found 2"),
         ({"rule": "top_k", "top_k": 6}, r"top_k: .* found 6"),
         ({"max_labels": 0}, r"max_labels: .* found 0"),
         ({"min_labels": 3, "max_labels": 2}, r"min_labels: expected at most max_labels=2, found 3"),
@@ -178,6 +181,27 @@ def test_missing_setting_is_refused_instead_of_guessed(key: str) -> None:
         check_decision(decision, NAMES)
     with pytest.raises(ValueError, match=key):
         decide_probabilities(torch.rand(1, 5), decision)
+
+
+def test_what_is_no_whole_decision_is_named_before_it_is_applied() -> None:
+    with pytest.raises(ValueError, match="decision.rule: .* The decision lacks rule, empty, min_labels, max_labels"):
+        decide(torch.rand(1, 5), {"thresholds": [0.5] * 5})
+    with pytest.raises(ValueError, match=r"decision: expected a mapping, found '.*. Read it with json.loads\(\)"):
+        decide(torch.rand(1, 5), json.dumps(fitted()))
+
+
+@pytest.mark.parametrize(
+    ("labels", "match"),
+    [
+        (NAMES[::-1], "If the same labels stand in another order, reorder the columns; else fit the decision again"),
+        (["a", "b", "c", "d", "a"], "labels: expected unique names, found 'a' twice"),
+        ("abcde", "labels: expected a list of names, found 'abcde'"),
+        (None, "labels: expected a list of names, found None"),
+    ],
+)
+def test_other_labels_are_refused(labels: list[str] | str | None, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        check_decision(fitted(), labels)
 
 
 def test_hash_depends_on_order_names_and_borders() -> None:
