@@ -30,7 +30,8 @@ class TopOutcome(Outcome):
         targets: True label sets, those that the scores were kept for, dense or CSR, (N, L).
         label_counts: As of `Outcome`.
         rows: As of `Outcome`.
-        unsettled: Rows whose predictions are not surely those of all scores.
+        unsettled: Rows whose predictions are not surely those of all scores: precision and F1 are then too good, see
+            `keeping.tell_unsettled`.
 
     Raises:
         ValueError: If shapes differ or values are wrong.
