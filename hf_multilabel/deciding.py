@@ -12,7 +12,7 @@ from hf_multilabel.backbones import Backbone
 from hf_multilabel.console import note
 from hf_multilabel.data.batching import MultiLabelCollator
 from hf_multilabel.data.loading import MultiLabelData
-from hf_multilabel.decisions.evidence import decide_scores
+from hf_multilabel.decisions.evidence import WITHOUT_CUTS, decide_scores
 from hf_multilabel.decisions.fitting import check_promises
 from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.keeping import RankedScores, is_kept_in_part
@@ -88,9 +88,10 @@ def check_kept(recipe: Recipe, labels: int) -> None:
     given |= {"rule": decision.rule if decision.rule == "expected_f1" else None}
     wrong = [key for key, value in given.items() if value is not None]
     if wrong and is_kept_in_part(labels, recipe.evaluation.keep_scores):
+        found = decision.model_dump(exclude_none=True)[wrong[0]]
         raise ValueError(
             f"{wrong[0]}: expected none that needs all scores, for of {labels:,} labels only the highest scores of a "
-            f"text are kept, found {given[wrong[0]]!r}. Set evaluation.keep_scores to {labels} to keep all."
+            f"text are kept, found {found!r}. Set evaluation.keep_scores to {labels} to keep all."
         )
 
 
@@ -111,8 +112,9 @@ def fit_the_decision(
     with blame(recipe, "decision"):
         held = held or validation_scores(data, scores["validation"])
         decision = fit_held_out(recipe, held, data.labels.names)
-    if not decision.get("exact", True):
-        note("the scores kept do not settle the cuts, which are cautious: raise evaluation.keep_scores")
+    if not decision.get("exact", True) and decision["rule"] not in WITHOUT_CUTS:
+        kept = f"evaluation.keep_scores={len(data.labels.names)} keeps all scores"
+        note(f"the cuts are fitted as if scores that are not kept were as high as they may be; {kept}")
     if "risk" in decision:
         note(decision["risk"]["sentence"])
     if found := decision["expected"]:
@@ -128,7 +130,7 @@ def fit_the_decision(
 
 def tell_no_better(decision: Mapping[str, Any], held: HeldOut) -> str | None:
     """That a balanced decision is expected to score no more than a cut of 0.5 on the fitted rows, if that is so."""
-    if decision["objective"] != "balanced" or not decision["expected"]:
+    if decision["objective"] != "balanced" or decision["rule"] in WITHOUT_CUTS or not decision["expected"]:
         return None
     sets = decide_scores(held.scores, default_decision())
     fixed = evaluate_outcome(Outcome(None, sets, held.targets), metrics=["micro_f1", "macro_f1"])

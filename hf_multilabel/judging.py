@@ -42,6 +42,8 @@ def judge(
 ) -> Outcome:
     """What a decision makes of the scores of a split, beside the truth.
 
+    Where kept scores do not tell all labels of a text, the split is decided again by all scores, if that can be done.
+
     Args:
         scores: Logits, (N, L), or what was kept of the probabilities that the decision's calibration gives.
         targets: True where the label holds, (N, L).
@@ -54,6 +56,8 @@ def judge(
         probs = probabilities(torch.from_numpy(scores), rule)
         return Outcome(probs.numpy(), decide_probabilities(probs, rule).numpy(), targets, label_counts, rows)
     predicted, unsettled = decide_top(scores.top, rule)
+    if len(unsettled) and scores.decide_again is not None:
+        predicted, unsettled = scores.decide_again(rule), unsettled[:0]
     return TopOutcome(scores, predicted, targets, label_counts, rows, unsettled=len(unsettled))
 
 

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from hf_multilabel.console import note, prevalence_table, show
 from hf_multilabel.data.texts import read_texts
-from hf_multilabel.decisions.prevalence import LEVELLING, fit_prevalence
+from hf_multilabel.decisions.prevalence import LEVELLING, TELLING, fit_prevalence
 from hf_multilabel.errors import Finding, InputError, raise_findings
 from hf_multilabel.inference import FinishedModel
 from hf_multilabel.overlap import warn_of_trained_rows
@@ -112,12 +112,16 @@ class UnlabelledTexts:
         """
         note(f"estimating prevalences from {len(there):,} texts of {self.file}")
         found = fit_prevalence(logits, targets, there, recipe.decision.calibration)
+        if not found.known(labels):
+            expected = f"expected a label that {TELLING} labelled rows have and {TELLING} lack"
+            what = f"{expected}, found none in {len(logits):,} rows"
+            raise InputError(Finding("D125", self.file, what, "label more rows, or leave out --unlabelled"))
         show(prevalence_table(found.lines(labels), len(logits), len(there), self.file), asked=True)
         known = found.known(labels)
         if same := int(((found.low <= found.labelled) & (found.labelled <= found.high)).sum()):
             note(f"{same:,} of {len(known):,} intervals hold the labelled share: more texts would tell the two apart")
         if missing := len(labels) - len(known):
-            note(f"{missing:,} labels, of none or all of the labelled rows, are not estimated")
+            note(f"{missing:,} labels keep their share: an estimate takes {TELLING} labelled rows with one and without")
         evidence = {"file": self.file, "texts": len(there), "estimated": known, "intervals": found.intervals(labels)}
         changed = recipe.decision.model_copy(update={"prevalence": known})
         return replace(recipe, decision=changed), {"prevalence": evidence}

@@ -24,7 +24,7 @@ def test_cuts_expected_to_be_no_better_than_half_are_said_to_be(kept: bool) -> N
     logits = np.array([[2.0, -1.0], [1.0, -1.0], [-3.0, -2.0]], np.float32)
     probs = TopScores(csr_array(1 / (1 + np.exp(-logits))), np.zeros(3, np.float32))
     held = HeldOut(probs if kept else logits, targets, np.arange(3), None, {})
-    decision = {"objective": "balanced", "expected": {"micro_f1": 0.75, "macro_f1": 0.5}}
+    decision = {"rule": "threshold", "objective": "balanced", "expected": {"micro_f1": 0.75, "macro_f1": 0.5}}
     said = tell_no_better(decision, held)
     assert said is not None
     assert "on these 3 rows the fitted cuts are expected to be no better than 0.5 (0.625 against 0.650" in said

@@ -30,6 +30,8 @@ from hf_multilabel.remote_code.decision_multilabel import decide, probabilities
 # what only `fit_from_logits` takes, for it needs all logits
 OF_LOGITS = ("calibration", "prevalence", "risk")
 WITHOUT_CUTS = ("top_k", "expected_f1")
+# Share of the rows whose labels kept scores may leave open before nothing is expected of them.
+TOLERATED = 0.01
 
 
 def fit_with_evidence(
@@ -60,7 +62,8 @@ def fit_with_evidence(
         What `fit_from_logits` returns, with `expected` (`expected_scores`, and `folds` and `repeats`), where cuts are
         fitted `threshold_intervals` (`resample_cuts`), and under `shrinkage: auto` the chosen `shrinkage`. Where a
         guarantee is kept by this decision and not by one of the folds', or the other way round, `expected` would be
-        that of another decision: it stays empty, and `expected_missing` says why.
+        that of another decision; where kept scores do not tell all labels of more than `TOLERATED` of the rows, it
+        would be too good. It then stays empty, and `expected_missing` says why.
 
     Raises:
         ValueError: If shapes, values or settings are wrong, or cuts are averaged that are not on one scale.
@@ -102,7 +105,7 @@ def fit_with_evidence(
         decision = _fit(found, held, labels, {**settings, "row_ids": ids, "cuts": cuts})
         if "exact" in decision:
             decision["exact"] &= all(rule["exact"] for rule in fitted)
-    if missing := _other_kinds(decision, fitted):
+    if missing := _other_kinds(decision, fitted) or _hidden(found, decision):
         decision["expected_missing"] = missing
     elif runs:
         mean = {name: float(np.mean([error[name] for error in errors])) for name in errors[0]}
@@ -141,6 +144,14 @@ def _other_kinds(decision: Mapping[str, Any], fitted: Sequence[Mapping[str, Any]
     others = sum(rule.get("risk", {}).get("controlled") != kept for rule in fitted)
     what = "keep no promise" if kept else "keep the promise"
     return f"{others} of {len(fitted)} decisions fitted on a part of the rows {what}, unlike this one" if others else ""
+
+
+def _hidden(scores: Scores, decision: dict[str, Any]) -> str:
+    """That kept scores do not tell all labels of the texts: counted would be the right ones of all, and few wrong."""
+    unsettled = len(decide_top(scores, decision)[1]) if isinstance(scores, TopScores) else 0
+    if unsettled <= TOLERATED * scores.shape[0]:
+        return ""
+    return f"the scores kept do not tell all labels of {unsettled:,} of {scores.shape[0]:,} texts"
 
 
 def decide_scores(scores: Scores, decision: dict[str, Any]) -> sparse.csr_array:

@@ -3,7 +3,7 @@
 The labelled rows are calibrated and tell what scores of a label look like; `estimate_prevalence` then finds the shares
 that explain the scores of the texts. For the interval both are drawn anew and everything is fitted again. What it does
 not show: that texts of a label may look otherwise there, and that a label with few positives is calibrated much like
-the others, which moves its estimate the same way in every draw.
+the others, which moves its estimate the same way in every draw. Of fewer than `TELLING` nothing is estimated.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from hf_multilabel.evaluation.intervals import check_resampling
 # What sets the level of each label's scores: a level that is off is taken for a prevalence that is.
 LEVELLING = ("platt", "beta", "isotonic")
 PASSES = 12  # over the labelled rows, of a calibration
+# Labelled rows with a label, and without it, that an estimate takes: of fewer, the calibration is that of other labels,
+# and what it is off by is taken for a prevalence.
+TELLING = 10
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class PrevalenceEstimate:
 
     Args:
         labelled: Among the labelled rows.
-        estimated: Among the unlabelled texts; NaN where the rows do not tell: a label of none or all of them.
+        estimated: Among the unlabelled texts; NaN where the rows do not tell: a label of fewer than `TELLING` of
+            them, or lacking to fewer.
         low: Lower end of the interval, NaN likewise.
         high: Upper end, NaN likewise.
         texts: Unlabelled ones.
@@ -120,7 +124,7 @@ def fit_prevalence(
     found = np.clip(found, np.minimum(half, labelled), np.maximum(1 - half, labelled))
     # at either end all draws agree, however few texts there are
     low, high = np.minimum(np.minimum(low, found), 1 - missed), np.maximum(np.maximum(high, found), missed)
-    told = (counts > 0) & (counts < len(here))
+    told = (counts >= TELLING) & (counts <= len(here) - TELLING)
     estimated, low, high = (np.where(told, values, np.nan) for values in (found, low, high))
     return PrevalenceEstimate(labelled, estimated, low, high, len(there))
 

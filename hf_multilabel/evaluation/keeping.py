@@ -6,7 +6,7 @@ positives are counted among all scores of the row while they are there, so that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +64,14 @@ class RankedScores:
         at_least: Scores of its row as high as each positive or higher, itself included, in CSR order of the targets,
             (P,).
         above: Scores of its row that are higher, (P,).
+        decide_again: From a decision to its label sets by all scores, CSR (N, L), where the model is at hand; asked
+            only where kept scores do not tell all labels of a text.
     """
 
     top: TopScores
     at_least: NDArray[np.int32]
     above: NDArray[np.int32]
+    decide_again: Callable[[dict[str, Any]], sparse.csr_array] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

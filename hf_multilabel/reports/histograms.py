@@ -64,6 +64,8 @@ def draw_score_histograms(evidence: RunEvidence) -> Figure:
         positive, negative = count_scores(evidence, label)
         for counts, color, name in ((negative, COLORS[0], "label does not hold"), (positive, COLORS[1], "label holds")):
             axes.stairs(counts, edges, color=color, fill=True, alpha=0.55, label=name if label is None else None)
+        if not (positive.any() or negative.any()):  # no score was kept: a logarithm has no range of its own
+            axes.set_ylim(0.7, 10)
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
         log_ticks(axes.yaxis)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,12 @@ from datasets import Dataset
 from scipy import sparse
 from torch import Tensor, nn
 
+from hf_multilabel.console import note
 from hf_multilabel.evaluation.keeping import KEEP_SCORES, KeptBlock, RankedScores, ScoreKeeper, is_kept_in_part
 from hf_multilabel.evaluation.outcomes import as_label_sets
 from hf_multilabel.progress import track
 from hf_multilabel.remote_code.calibration_multilabel import calibrate
+from hf_multilabel.remote_code.decision_multilabel import SETTINGS, decide
 from hf_multilabel.remote_code.windows_multilabel import cut_windows, mean_over_windows
 
 Batch = Mapping[str, Tensor]
@@ -129,7 +133,8 @@ def keep_scores(
         description: Beside the progress bar.
 
     Returns:
-        The kept scores, rows in the dataset's order, on every process.
+        The kept scores, rows in the dataset's order, on every process. They `decide_again` by another pass where they
+        do not tell all labels of a text.
 
     Cost: One forward pass; 8 * N * k bytes on every process, and one batch.
     """
@@ -143,7 +148,49 @@ def keep_scores(
             keeper.place(block)
     for block in gather_object(blocks) if state.num_processes > 1 else ():
         keeper.place(block)
-    return keeper.finish()
+    return replace(keeper.finish(), decide_again=Decider(model, dataset, collator, batch_size, description))
+
+
+@dataclass
+class Decider:
+    """Decides a dataset by all scores and keeps none of them: only label sets, of each decision once.
+
+    Whoever asks runs the model over all rows alone, whatever the number of processes.
+
+    Args:
+        model: As of `score_dataset`.
+        dataset: As of `score_dataset`.
+        collator: As of `score_dataset`.
+        batch_size: Rows of one forward pass.
+        description: Beside the progress bar.
+
+    Cost: One forward pass a decision; memory of a batch and the label sets.
+    """
+
+    model: nn.Module
+    dataset: Dataset
+    collator: Callable[[list[dict]], Batch]
+    batch_size: int
+    description: str
+    found: dict[str, sparse.csr_array] = field(default_factory=dict, repr=False)
+
+    def __call__(self, decision: dict[str, Any]) -> sparse.csr_array:
+        """The label sets of all rows, bool CSR (N, L)."""
+        key = json.dumps({name: decision[name] for name in SETTINGS})
+        if key not in self.found:
+            note(f"{self.description}: the scores kept do not tell all labels of every text; deciding with all scores")
+            self.found[key] = self._decide(decision)
+        return self.found[key]
+
+    def _decide(self, decision: dict[str, Any]) -> sparse.csr_array:
+        order, parts = [], []
+        about = f"deciding {self.description}"
+        for rows, logits in _run(
+            self.model, self.dataset, self.collator, self.batch_size, model_logits, about, alone=True
+        ):
+            order.append(rows)
+            parts.append(sparse.csr_array(decide(logits.float(), decision).cpu().numpy()))
+        return sparse.vstack(parts, format="csr")[np.argsort(np.concatenate(order))]
 
 
 def _run(
@@ -153,14 +200,15 @@ def _run(
     batch_size: int,
     function: Callable[[nn.Module, Batch], Tensor],
     description: str,
+    alone: bool = False,
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """The batches of this process: rows, and what the function gives for them."""
+    """The batches of this process, all of them if it works alone: rows, and what the function gives for them."""
     state = PartialState()
     order = np.argsort(np.asarray(dataset["length"]), kind="stable")[::-1]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     training = model.training
     model.eval().to(state.device)
-    mine = batches[state.process_index :: state.num_processes]
+    mine = batches if alone else batches[state.process_index :: state.num_processes]
     try:
         for rows in track(mine, description, "batches", said=state.is_main_process):
             batch = collator([dataset[int(row)] for row in rows])

@@ -10,6 +10,7 @@ from scipy.special import logit
 
 from hf_multilabel.decisions.evidence import fit_with_evidence
 from hf_multilabel.errors import InputError
+from hf_multilabel.evaluation import TopScores, as_label_sets
 from hf_multilabel.publishing.card_decision import tell_decision
 from hf_multilabel.studies.trial import value_of
 
@@ -45,6 +46,19 @@ def test_decisions_that_promise_nothing_are_judged_by_others_that_promise_nothin
     assert not decision["risk"]["controlled"]
     assert decision["expected"]["folds"] == 10
     assert fit(40, None)["expected"]["folds"] == 10
+
+
+@pytest.mark.parametrize(("k", "told"), [(40, True), (3, False)])
+def test_nothing_is_expected_of_label_sets_that_kept_scores_do_not_tell(k: int, told: bool) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random((60, 40)) < 0.05
+    probs = 0.3 * truth + 0.5 * rng.random(truth.shape)
+    kept = TopScores.of(probs, as_label_sets(truth, truth.shape, "targets"), k)
+    names, folds = [f"label {number}" for number in range(40)], [np.array_split(np.arange(60), 5)]
+    decision = fit_with_evidence(kept, truth, names, folds, objective="recall_at_least", recall=0.9, resamples=0)
+    assert bool(decision["expected"]) == told
+    said = "the scores kept do not tell all labels of 60 of 60 texts"
+    assert decision.get("expected_missing") == (None if told else said)
 
 
 def test_a_study_of_decisions_says_that_one_has_no_honest_estimate() -> None:

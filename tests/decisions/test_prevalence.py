@@ -78,8 +78,8 @@ def test_estimates_given_as_prevalence_are_the_shift_that_texts_give() -> None:
 
 
 def test_at_the_edges_nothing_is_more_certain_than_the_texts_are_many() -> None:
-    targets = np.zeros((200, 4), bool)
-    targets[:80, 0], targets[:2, 1], targets[:, 3] = True, True, True
+    targets = np.zeros((2000, 4), bool)
+    targets[:800, 0], targets[:20, 1], targets[:, 3] = True, True, True
     logits = np.where(targets, 8.0, -8.0)
     found = fit_prevalence(logits, targets, np.full((50, 4), -8.0), resamples=5)
     # of frequent labels half a text; of a label rarer than that, its own share
@@ -87,10 +87,19 @@ def test_at_the_edges_nothing_is_more_certain_than_the_texts_are_many() -> None:
     assert found.high[0] == pytest.approx(1 - 0.025 ** (1 / 50))
     np.testing.assert_allclose(found.estimated[2:], np.nan)
     assert set(found.known(NAMES)) == set(found.intervals(NAMES)) == {"a", "b"}
-    rare = fit_prevalence(logits[1:], targets[1:], np.full((50, 4), -8.0), resamples=5)
-    assert rare.estimated[1] == pytest.approx(1 / 199)
+    rare = fit_prevalence(logits[10:], targets[10:], np.full((50, 4), -8.0), resamples=5)
+    assert rare.estimated[1] == pytest.approx(10 / 1990)
     lines = found.lines(NAMES)
     assert lines[0] == {"label": "a", "labelled": 0.4, "estimated": 0.01, "low": found.low[0], "high": found.high[0]}
+
+
+def test_labels_of_a_handful_of_rows_are_not_estimated() -> None:
+    """Of a label that one row had, all texts were said to be, with an interval that left out the truth."""
+    rng = np.random.default_rng(0)
+    targets = np.zeros((300, 4), bool)
+    targets[:9, 0], targets[:10, 1], targets[9:, 2], targets[10:, 3] = True, True, True, True
+    found = fit_prevalence(rng.normal(size=(300, 4)), targets, rng.normal(size=(80, 4)), resamples=3)
+    assert np.isnan([found.estimated, found.low, found.high]).tolist() == [[True, False, True, False]] * 3
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from scipy.sparse import csr_array
 from hf_multilabel.evaluation import keeping
 from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.keeping import RankedScores, is_kept_in_part
-from hf_multilabel.judging import measure
-from hf_multilabel.remote_code.decision_multilabel import default_decision
+from hf_multilabel.judging import judge, measure
+from hf_multilabel.remote_code.decision_multilabel import decide, default_decision
 from hf_multilabel.training import scoring
 from hf_multilabel.training import trainer as trainers
 from hf_multilabel.training.scoring import keep_scores, score_dataset, score_split
@@ -138,6 +138,30 @@ def test_a_split_is_measured_alike_from_kept_scores(
         assert set(found[name]) <= set(expected[name]) - set(ALL_SCORES)
         assert found[name] == pytest.approx({metric: expected[name][metric] for metric in found[name]}, abs=1e-6)
         assert {"micro_f1", "macro_f1", "lrap", "precision_at_1", "ndcg_at_5"} <= set(found[name])
+
+
+def test_texts_that_kept_scores_do_not_tell_are_decided_again(
+    make_trainer: Callable[..., MultiLabelTrainer],
+    rows: Dataset,
+    tiny_targets: np.ndarray,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    trainer, targets = make_trainer(), csr_array(tiny_targets)
+    arguments = (trainer.model, rows, trainer.data_collator, targets)
+    kept, logits = keep_scores(*arguments, k=3), score_split(*arguments, 5)
+    halved = {"method": "temperature", "parameters": {"temperature": 2.0}}
+    for change in ({"thresholds": 0.2}, {"thresholds": [0.2, 0.3, 0.1, 0.6, 0.2], "max_labels": 4}):
+        decision = default_decision() | change
+        found, expected = (measure(scores, targets, decision, intervals=True)["tuned"] for scores in (kept, logits))
+        assert found.pop("rows_unsettled") == 0
+        ends, known = found.pop("intervals"), expected.pop("intervals")
+        assert found == pytest.approx({metric: expected[metric] for metric in found}, abs=1e-6)
+        assert ends["micro_f1"] == pytest.approx(known["micro_f1"], abs=1e-6)
+    assert capsys.readouterr().err.count("deciding with all scores") >= 2
+    calibrated = keep_scores(*arguments, k=3, calibration=halved)
+    decision = default_decision() | {"thresholds": 0.3, "calibration": halved}
+    sets = judge(calibrated, targets, decision).predictions
+    assert np.array_equal(sets.toarray(), decide(torch.from_numpy(logits), decision).numpy())
 
 
 def test_scores_kept_in_part_say_where_they_make_results_too_good(capsys: pytest.CaptureFixture) -> None:
