@@ -15,10 +15,9 @@ quickstart: .venv/installed
 	@echo "We train a transformer with a new attention mechanism for text." \
 	    | $(BIN)/hf-multilabel predict runs/quickstart -
 
-# One process a core of two, a file in one process: fixtures are shared and ports are their own. Files run in the order
-# that tests/conftest.py gives them: by their number of tests the longest would come last, and one core would wait.
+# One process a core of two, a file in one process: fixtures are shared and ports are their own.
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: .venv/installed
 	$(BIN)/ruff check .

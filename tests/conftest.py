@@ -58,11 +58,6 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files beside this one go the whole way and take longest: first, so that no process waits at the end."""
-    items.sort(key=lambda item: len(item.path.parents))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _short_collections() -> Iterator[None]:
     """Every run of a Trainer ends in a garbage collection: without the libraries' objects it takes no time."""
