@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -176,8 +177,10 @@ def _spread_of_cuts(
     probs = _probabilities(scores, decision)
     found: dict[str, Any] = {}
     if options.get("shrinkage") == "auto":
-        # chosen once: a choice a resample would cost twenty times as much
-        found["shrinkage"] = options["shrinkage"] = choose_shrinkage(probs, held)
+        # chosen once: a choice a resample would cost twenty times as much; from the counts the cuts were fitted with
+        hidden = isinstance(probs, TopScores) and not decision["exact"]
+        counted = replace(cast(TopScores, probs), unstored_at_floor=True) if hidden else probs
+        found["shrinkage"] = options["shrinkage"] = choose_shrinkage(counted, held)
     if resamples == 0:
         return found
 

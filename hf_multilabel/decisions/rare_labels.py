@@ -32,12 +32,17 @@ def balanced(scores: Scores, held: sparse.csr_array, *, shrinkage: float | str =
        to its own, c being `shrinkage`; infinity gives `micro_f1`, `auto` what `choose_shrinkage` finds. The cut then
        keeps `MARGIN` or half the gap, if that is less, from the scores around it.
 
+    Of scores kept in part, the next one below the global cut has to be known too, unless c is 0 or infinite: the way
+    to a label's own cut starts half-way to it. Under `auto` all this holds for the parts as well.
+
     Cost: `micro_f1`, `expected_cuts` and two passes over the scores; under `auto` 5 to 20 times that.
     """
     shared, own = shared_and_own(scores, held)
     if not _known(scores, own):
         return own
-    strength = choose_shrinkage(scores, held) if isinstance(shrinkage, str) else shrinkage
+    strength, known = _choose(scores, held, 0) if isinstance(shrinkage, str) else (shrinkage, True)
+    if isinstance(scores, TopScores) and not (known and (strength in (0, np.inf) or _placed(scores, shared))):
+        return np.minimum(shared, scores.ceiling)  # no exact cut: `fit_cuts` starts again with safe counts
     return draw_cuts(scores, np.bincount(held.indices, minlength=len(own)), shared, own, strength)
 
 
@@ -76,21 +81,28 @@ def choose_shrinkage(scores: Scores, held: sparse.csr_array, seed: int = 0) -> f
 
     Cost: 5 to 20 fits of `balanced`.
     """
+    return _choose(scores, held, seed)[0]
+
+
+def _choose(scores: Scores, held: sparse.csr_array, seed: int) -> tuple[float, bool]:
+    """`choose_shrinkage`, and whether all scores would choose the same."""
     rows, rng = scores.shape[0], np.random.default_rng(seed)
     if rows < 2 * FOLDS:
-        return SHRINKAGE
+        return SHRINKAGE, True
     stored = scores.stored.nnz if isinstance(scores, TopScores) else scores.size
-    leads, errors = [], []
+    leads, errors, known = [], [], True
     for _ in range(int(np.clip(REPEAT_UP_TO // stored, 1, 4))):
         part = rng.permutation(rows) % FOLDS
-        counted = np.array([_judge_strengths(scores, held, part == number) for number in range(FOLDS)])  # (K, 3, S, L)
+        judged = [_judge_strengths(scores, held, part == number) for number in range(FOLDS)]
+        counted = np.array([counts for counts, _ in judged])  # (K, 3, S, L)
+        known &= all(settled for _, settled in judged)
         whole = counted.sum(axis=0)
         leads.append(_lead(whole))
         left_out = np.array([_lead(whole - fold) for fold in counted])  # (K, S)
         errors.append(np.sqrt((FOLDS - 1) * left_out.var(axis=0)))
     lead, error = np.mean(leads, axis=0), np.mean(errors, axis=0)
     best = int(np.argmax(lead))
-    return STRENGTHS[best] if lead[best] > error[best] else SHRINKAGE
+    return STRENGTHS[best] if lead[best] > error[best] else SHRINKAGE, known
 
 
 def _lead(counted: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -100,22 +112,36 @@ def _lead(counted: NDArray[np.int64]) -> NDArray[np.float64]:
     return gain - gain[STRENGTHS.index(SHRINKAGE)]
 
 
-def _judge_strengths(scores: Scores, held: sparse.csr_array, held_out: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Right, taken and true pairs of some rows by cuts fitted on the others, at every strength: (3, S, L)."""
+def _judge_strengths(
+    scores: Scores, held: sparse.csr_array, held_out: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], bool]:
+    """Right, taken and true pairs of some rows by cuts fitted on the others, at every strength, and if all are known.
+
+    Shapes: (3, S, L).
+    """
     inside, outside = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     fitted, judged = take_rows(scores, inside), take_rows(scores, outside)
     known, truth = held[inside], held[outside]
     counted = np.zeros((3, len(STRENGTHS), held.shape[1]), np.int64)
     if not known.nnz:
-        return counted
+        return counted, True
     shared, own = shared_and_own(fitted, known)
+    settled = _known(fitted, own) and _placed(fitted, shared)
     positives, score = np.bincount(known.indices, minlength=len(own)), scores_of(judged, truth)
     counted[2] = np.bincount(truth.indices, minlength=len(own))
     for place, strength in enumerate(STRENGTHS):
         cuts = draw_cuts(fitted, positives, shared, own, strength)
         counted[0, place] = np.bincount(truth.indices[score >= cuts[truth.indices]], minlength=len(own))
         counted[1, place] = count_by_label(judged, cuts)
-    return counted
+        settled &= _known(judged, cuts)
+    return counted, settled
+
+
+def _placed(scores: Scores, shared: NDArray[np.float64]) -> bool:
+    """Whether the next score below the global cut is known, and with it where exactly the cut lies."""
+    if not isinstance(scores, TopScores) or scores.unstored_at_floor or not len(shared):
+        return True
+    return bool(scores.stored.data.max(initial=-1, where=scores.stored.data < shared[0]) >= scores.ceiling)
 
 
 def _known(scores: Scores, cuts: NDArray[np.floating]) -> bool:

@@ -16,8 +16,7 @@ from hf_multilabel.decisions.thresholds import fit_cuts
 from hf_multilabel.evaluation import TopScores, as_label_sets
 from tests.decisions.brute_force import f_beta, scored
 
-# a drawn cut depends on how far the next lower score is, which may not be kept: no shrinkage here
-NEEDED = {"balanced": {"shrinkage": 0.0}, "precision_at_least": {"precision": 0.5}, "recall_at_least": {"recall": 0.5}}
+NEEDED = {"precision_at_least": {"precision": 0.5}, "recall_at_least": {"recall": 0.5}}
 RULES = sorted(rule for rule in THRESHOLD_RULES if rule != "f_star_half")
 OVERALL = ["precision_at_least", "recall_at_least", "cost"]
 
@@ -50,6 +49,32 @@ def test_an_exact_fit_decides_as_that_of_all_scores(case: tuple, k: int, rule: s
     elif rule not in ("balanced", "cardinality"):
         # counts too low found a cut that counts too high do not trust
         assert scores.ceiling >= 0
+
+
+def test_a_drawn_cut_is_exact_only_if_it_is_known_from_where() -> None:
+    probs = np.array([[0.268, 0.078], [0.191, 0.882]])
+    held = as_label_sets(np.array([[1, 0], [1, 1]]), probs.shape, "targets")
+    hidden = TopScores(sparse.csr_array([[0.268, 0.0], [0.191, 0.882]]), np.array([0.178, 0.1]))
+    # the global cut takes 0.191 and lies half-way to the next lower score: 0.078, but it may be up to 0.178
+    assert fit_cuts(hidden, held, "balanced")[1] is False
+    for shrinkage in (0.0, np.inf):  # nothing is drawn
+        cuts, exact = fit_cuts(hidden, held, "balanced", shrinkage=shrinkage)
+        assert exact
+        expected = fit_cuts(probs, held, "balanced", shrinkage=shrinkage)[0]
+        np.testing.assert_array_equal(probs >= cuts, probs >= expected)
+    assert fit_cuts(TopScores(hidden.stored, np.full(2, 0.08)), held, "balanced")[1] is False
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_chosen_shrinkage_is_exact_or_not_called_so(seed: int) -> None:
+    probs, targets = realistic(60, 8, seed)
+    held = as_label_sets(targets, probs.shape, "targets")
+    found = {k: fit_cuts(keep(probs, targets, k), held, "balanced", shrinkage="auto") for k in (2, 7)}
+    expected = fit_cuts(probs, held, "balanced", shrinkage="auto")[0]
+    for k, (cuts, exact) in found.items():
+        assert exact or k == 2
+        if exact:
+            np.testing.assert_array_equal(probs.astype(float) >= cuts, probs.astype(float) >= expected)
 
 
 @settings(deadline=None, max_examples=60)
