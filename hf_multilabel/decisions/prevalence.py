@@ -38,7 +38,7 @@ class PrevalenceEstimate:
     Args:
         labelled: Among the labelled rows.
         estimated: Among the unlabelled texts; NaN where the rows do not tell: a label of fewer than `TELLING` of
-            them, or lacking to fewer.
+            them, or lacking to fewer, or whose scores are all the same.
         low: Lower end of the interval, NaN likewise.
         high: Upper end, NaN likewise.
         texts: Unlabelled ones.
@@ -117,14 +117,16 @@ def fit_prevalence(
     for number in range(drawn):
         rows, texts = (np.sort(rng.integers(0, len(some), len(some))) for some in (here, there))
         draws[number] = _estimate(here[rows], held[rows], there[texts], method)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    blank = np.isnan(found) | np.isnan(draws).all(axis=0)
+    draws[:, blank] = 0.5  # of no use, and a quantile of nothing warns
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
     counts = held.sum(axis=0)
     labelled = counts / len(here)
     half, missed = 0.5 / len(there), 1 - ((1 - level) / 2) ** (1 / len(there))
     found = np.clip(found, np.minimum(half, labelled), np.maximum(1 - half, labelled))
     # at either end all draws agree, however few texts there are
     low, high = np.minimum(np.minimum(low, found), 1 - missed), np.maximum(np.maximum(high, found), missed)
-    told = (counts >= TELLING) & (counts <= len(here) - TELLING)
+    told = (counts >= TELLING) & (counts <= len(here) - TELLING) & ~blank
     estimated, low, high = (np.where(told, values, np.nan) for values in (found, low, high))
     return PrevalenceEstimate(labelled, estimated, low, high, len(there))
 

@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 from hf_multilabel.evaluation import row_chunks
 
 LEAST = 1e-7  # prevalences closer to 0 or 1 than this are not told apart
+FLAT = 1e-6  # ratios of densities closer to 1 say nothing of a share, of ten thousand texts 0.01 in log-likelihood
 STEPS = 50  # of a bisection over log-odds from -16 to 16: more than float64 resolves
 
 
@@ -39,6 +40,8 @@ def estimate_prevalence(here: NDArray[np.floating], there: NDArray[np.floating])
     point EM tends to, and finds it also where EM would take thousands of steps. Log-odds that are off by the same on
     both sides are not forgiven: calibrate the level of each label first. `prevalence` gives intervals, too.
 
+    NaN for a label all of whose unlabelled log-odds are those of its prevalence: any share explains them alike.
+
     Args:
         here: Calibrated log-odds of the held-out rows, (N, L).
         there: Calibrated log-odds of the unlabelled rows, (M, L).
@@ -56,5 +59,6 @@ def estimate_prevalence(here: NDArray[np.floating], there: NDArray[np.floating])
             # derivative of sum log(share * ratio + 1 - share); the ratio is that of the two class densities
             rises = ((ratio - 1) / (share * (ratio - 1) + 1)).sum(axis=0) > 0
             low, high = np.where(rises, middle, low), np.where(rises, high, middle)
-        found[start:stop] = expit((low + high) / 2)
+        flat = np.abs(ratio - 1).max(axis=0) < FLAT
+        found[start:stop] = np.where(flat, np.nan, expit((low + high) / 2))
     return found

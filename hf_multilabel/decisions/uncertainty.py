@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.special import ndtri
 
 from hf_multilabel.decisions.cross_validation import take_rows
 from hf_multilabel.evaluation.intervals import GROUPS, check_resampling, widen
@@ -77,6 +78,8 @@ def expected_scores(
         spread = widen(spread[~np.isnan(spread)] - np.nanmean(spread), without)
         if own := spread.std():
             spread = spread * np.hypot(np.sqrt(2), errors[name] / own if errors else 0.0)
+        elif errors:  # all rows are decided alike well: what is left is normal
+            spread = errors[name] * ndtri((np.arange(resamples) + 0.5) / resamples)
         ends = value + np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
         bounds[name] = np.clip(ends, 0.0, 1.0).tolist()
     return {**found, "intervals": bounds}

@@ -121,6 +121,7 @@ def compare_runs(
         spread = widen(spread - spread.mean(), left_out[1][name] - left_out[0][name])
         low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2]) + difference
         null = swapped.get(name, spread)
+        null = null[~np.isnan(null)]  # swaps may leave a run nothing that the metric counts
         # rounding must not make a difference out of equal ones
         extreme = np.count_nonzero(np.abs(null) >= abs(difference) - 1e-12)
         p_value = (extreme + 1) / (len(null) + 1)

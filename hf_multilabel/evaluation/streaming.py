@@ -156,12 +156,18 @@ class StreamingMetrics:
         """Take in what another state has seen.
 
         Raises:
-            ValueError: If it counts other labels or metrics.
+            ValueError: If it counts other labels or metrics, or was given other training texts.
         """
         if (self.labels, self.calls) != (other.labels, other.calls):
             raise ValueError(
                 f"other: expected a state of the same {self.labels} labels and metrics, found one of {other.labels} "
                 "labels. Build both alike."
+            )
+        counts = [np.asarray(state.label_counts) for state in (self, other)]  # of None, too
+        if self.training_rows != other.training_rows or not np.array_equal(*counts):
+            raise ValueError(
+                f"other: expected a state with the same label_counts and rows ({self.training_rows}), found others "
+                f"({other.training_rows} rows). Build both alike."
             )
         self.rows += other.rows
         self.rows_without_labels += other.rows_without_labels

@@ -216,6 +216,13 @@ def test_what_is_expected_is_what_other_rows_give(draws: int) -> None:
     assert abs(np.mean(optimism["balanced"])) < 0.02
 
 
+def test_what_fits_add_is_shown_where_all_rows_are_decided_rightly() -> None:
+    sets = sparse.csr_array(np.eye(6, dtype=bool))
+    errors = {"micro_f1": 0.1, "macro_f1": 0.1, "macro_f1_present": 0.1}
+    low, high = expected_scores([sets], sets, errors=errors)["intervals"]["micro_f1"]
+    assert (low, high) == (pytest.approx(1 - 1.96 * 0.1, abs=2e-3), 1)
+
+
 def test_expected_scores_refuse_what_is_no_confidence() -> None:
     sets = sparse.csr_array(np.eye(3, dtype=bool))
     assert expected_scores([sets], sets)["micro_f1"] == 1

@@ -102,6 +102,19 @@ def test_labels_of_a_handful_of_rows_are_not_estimated() -> None:
     assert np.isnan([found.estimated, found.low, found.high]).tolist() == [[True, False, True, False]] * 3
 
 
+@pytest.mark.parametrize("method", LEVELLING)
+@pytest.mark.parametrize("score", [-2.0, -0.5, 0.4, 3.0])
+def test_of_scores_that_are_all_the_same_nothing_is_estimated(method: str, score: float) -> None:
+    """Rounding decided whether all texts have the label or none."""
+    (logits, targets), there = draw(HERE, 200, 0), draw(THERE, 80, 1)[0]
+    logits[:, 1], there[:, 1] = score, score
+    found = fit_prevalence(logits, targets, there, method, resamples=3)
+    assert np.isnan([found.estimated, found.low, found.high]).tolist() == [[False, True, False, False]] * 3
+    offset = fit_calibration(logits, targets, method, unlabelled=there)["parameters"]["offset"]
+    assert offset[1] == 0
+    assert all(np.delete(offset, 1))
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [

@@ -66,6 +66,14 @@ def test_randomisation_equals_all_swaps() -> None:
     assert found.p_value == pytest.approx(np.mean(extreme), abs=0.03)
 
 
+def test_a_swap_that_leaves_nothing_to_count_is_no_evidence() -> None:
+    targets = [[1], [0]]
+    first, second = Outcome(None, [[1], [0]], targets), Outcome(None, [[0], [1]], targets)
+    found = compare_runs(first, second, ["samples_precision_present"], method="randomisation", resamples=200)
+    assert found["samples_precision_present"].difference == -1
+    assert found["samples_precision_present"].p_value == 1  # half of the swaps leave one run without predictions
+
+
 def test_curves_are_not_swapped() -> None:
     first, second = make_runs(30, 0.5, 0)
     found, swapped = (compare_runs(first, second, resamples=20, method=m) for m in ("bootstrap", "randomisation"))

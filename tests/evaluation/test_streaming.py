@@ -104,6 +104,9 @@ def test_unlike_states_and_empty_ones_are_refused() -> None:
         state.compute()
     with pytest.raises(ValueError, match="other: expected a state of the same 3 labels"):
         state.merge(StreamingMetrics(4))
+    for counts, rows in (([1, 2], 9), ([2, 1], 10)):
+        with pytest.raises(ValueError, match=r"other: expected a state with the same label_counts and rows \(9\)"):
+            StreamingMetrics(2, label_counts=[2, 1], rows=9).merge(StreamingMetrics(2, label_counts=counts, rows=rows))
     with pytest.raises(ValueError, match="probs: expected 3 labels, found 2"):
         state.update([[0.5, 0.5]], [[0, 0]], [[0, 1]])
 
