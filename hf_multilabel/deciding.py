@@ -147,14 +147,14 @@ def tell_expected(expected: Mapping[str, Any]) -> str:
     """What a decision will score, in words.
 
     Example:
-        >>> tell_expected({"micro_f1": 0.67, "macro_f1": 0.425, "intervals": {"macro_f1": [0.143, 0.676]}})
-        'expected on as many other rows: micro-F1 0.670, macro-F1 0.425 (95%: 0.143 to 0.676)'
+        >>> tell_expected({"micro_f1": 1.0, "macro_f1": 0.425, "intervals": {"macro_f1": [0.143, 0.676]}})[33:]
+        'micro-F1 1.000 (no interval: the rows are all alike in it), macro-F1 0.425 (95%: 0.143 to 0.676)'
     """
     scores = []
     for name, shown in (("micro_f1", "micro-F1"), ("macro_f1", "macro-F1")):
         ends = expected["intervals"].get(name)
-        span = f" (95%: {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
-        scores.append(f"{shown} {expected[name]:.3f}{span}")
+        span = f"95%: {ends[0]:.3f} to {ends[1]:.3f}" if ends else "no interval: the rows are all alike in it"
+        scores.append(f"{shown} {expected[name]:.3f} ({span})")
     return f"expected on as many other rows: {', '.join(scores)}"
 
 

@@ -18,10 +18,13 @@ from scipy import sparse
 
 from hf_multilabel.decisions.calibration import as_logits, calibrate_checked, unknown_label
 from hf_multilabel.decisions.risk_control import check_risk, fit_risk, least_rows
-from hf_multilabel.decisions.thresholds import fit_decision
+from hf_multilabel.decisions.thresholds import UNFITTED, check_options, fit_decision
 from hf_multilabel.evaluation import as_label_sets
 from hf_multilabel.evaluation.calibration import classwise_ece
 from hf_multilabel.remote_code.decision_multilabel import check_decision, default_decision, probabilities
+
+# How sets are made, and of which rows: what no objective takes
+OF_SETS = ("rule", "empty", "min_labels", "max_labels", "top_k", "row_ids")
 
 
 def fit_from_logits(
@@ -44,7 +47,7 @@ def fit_from_logits(
         labels: Label names in the order of their ids, L of them.
         objective: What cuts are fitted for; under a risk only where no cut keeps the promise.
         calibration: Key of `CALIBRATORS`, or None.
-        prevalence: See `fit_calibration`.
+        prevalence: See `fit_calibration`; beside an objective that is not fitted, which would undo it.
         risk: See `risk_control`; its cut for all labels then replaces the objective's.
         fitted_on: The rows' split.
         **options: See `fit_decision`.
@@ -68,9 +71,14 @@ def fit_from_logits(
     """
     scores = as_logits(logits)
     held = as_label_sets(targets, scores.shape, "targets")
+    if prevalence and risk is None and objective not in UNFITTED:
+        expected = f"{' or '.join(UNFITTED)} beside prevalence: other cuts are fitted at that of the rows"
+        raise ValueError(f"objective: expected {expected}, found {objective!r}. Change one of the two.")
     fitted = judged = np.arange(len(scores))
     if risk is not None:
         check_guaranteed({**default_decision(), **options}, risk, prevalence)
+        given = {name: value for name, value in options.items() if name not in OF_SETS and value is not None}
+        check_options(objective, given)  # used or not
         fitted, judged = divide_rows(len(scores), risk, calibration)
     method = calibration or ("prior_shift" if prevalence else None)
     stored = None
@@ -164,8 +172,7 @@ def halves(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that say how sets are made, without those of the objective that is not used."""
-    kept = ("rule", "empty", "min_labels", "max_labels", "top_k", "row_ids")
-    return {name: options[name] for name in kept if name in options}
+    return {name: options[name] for name in OF_SETS if name in options}
 
 
 def _calibrate(

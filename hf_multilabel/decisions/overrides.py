@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from hf_multilabel.errors import nearest
@@ -116,13 +117,18 @@ def _cuts(
     """The cut of all labels, or one a label."""
     common = stored if threshold is None else threshold
     if not given:
-        return common if isinstance(common, (int, float)) else list(common)
-    cuts = [common] * len(labels) if isinstance(common, (int, float)) else list(common)
+        return list(common) if isinstance(common, (list, tuple)) else _plain(common)
+    cuts = list(common) if isinstance(common, (list, tuple)) else [_plain(common)] * len(labels)
     ids = {name: number for number, name in enumerate(labels)}
     for name, cut in given.items():
         if name not in ids:
             near = nearest(name, ids)
             step = f"Write {near}" if near else "Write one of the model's labels"
             raise ValueError(f"threshold: expected a label of the model, found {name!r}. {step}.")
-        cuts[ids[name]] = cut
+        cuts[ids[name]] = _plain(cut)
     return cuts
+
+
+def _plain(cut: Any) -> Any:
+    """A number of any library as Python's; what is none as it is, for the check that follows."""
+    return float(cut) if isinstance(cut, Real) else cut

@@ -9,8 +9,9 @@ Cuts lie in [0, 1]. No cut says "never predict": a cut of 1 still takes a probab
 sigmoid reaches. A label without positives gets the global cut, for nothing says that it needs another. Where no label
 has a positive, a rule that can answer without one does; under the others (`NEED_POSITIVE`) the given threshold stays.
 
-Scores kept in part (`TopScores`) give the cuts of all scores if the cuts lie above the floors of all rows: below a
-floor counts are too low and gains too high, and no such cut was chosen all the same. Where one is, the cuts are fitted
+Scores kept in part (`TopScores`) give the fitted rows the label sets that the cuts of all scores give them if the cuts
+lie above the floors of all rows (a cut is midway to the highest floor where no score between was kept): below a floor
+counts are too low and gains too high, and no such cut was chosen all the same. Where one is, the cuts are fitted
 again with counts that are too high, so that no cut is better than it looks, and the fit is not called exact. The gain
 of `cardinality` may rise with counts: it gives a cut at a floor itself where one there or below may come nearer.
 """
@@ -208,8 +209,9 @@ def fit_decision(
         min_labels: Fewest labels of a row, or None.
         max_labels: Most labels of a row, or None.
         top_k: Labels of a row under the rules that count, else None.
-        fitted_on: The rows' split; stored as None where nothing is fitted: under the objectives fixed and
-            cost_plug_in, and where the given threshold stays because no label has a positive.
+        fitted_on: The rows' split; stored as None where nothing is fitted that label sets depend on: under the rule
+            top_k, the objectives fixed and cost_plug_in, and where the given threshold stays because no label has a
+            positive.
         row_ids: Ids of the rows, N of them, for `rows_sha256`; without them the true label sets are hashed.
         cuts: Those of the objective where they are known already, for instance averaged over folds, (L,); all equal
             where the decision stores one number for all labels.
@@ -247,7 +249,7 @@ def fit_decision(
         check_options(objective, {**given, "threshold": threshold})
         chosen = _check_cuts(cuts, scores.shape[1], shared)
         exact = not isinstance(scores, TopScores) or scores.knows(chosen)
-    fits = objective not in UNFITTED and (held.nnz or objective not in NEED_POSITIVE)
+    fits = rule != "top_k" and objective not in UNFITTED and (held.nnz or objective not in NEED_POSITIVE)
     decision: dict[str, Any] = {
         "rule": rule,
         "thresholds": float(chosen[0]) if shared else chosen.tolist(),

@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.special import ndtri
 
 from hf_multilabel.decisions.cross_validation import take_rows
-from hf_multilabel.evaluation.intervals import GROUPS, check_resampling, widen
+from hf_multilabel.evaluation.intervals import ALIKE, GROUPS, check_resampling, widen
 from hf_multilabel.evaluation.outcomes import Outcome
 from hf_multilabel.evaluation.resampling import Resampler, draw_weights, leave_out, resample
 from hf_multilabel.evaluation.scores import Scores, TopScores
@@ -57,7 +56,8 @@ def expected_scores(
         seed: Of the draws.
 
     Returns:
-        `METRICS` to the mean over the runs, and `intervals`, from metric to [low, high].
+        `METRICS` to the mean over the runs, and `intervals`, from metric to [low, high]; one that all resamples agree
+        on has none, for nothing tells how far other rows would move it.
 
     Raises:
         ValueError: If shapes, `level` or `resamples` are wrong.
@@ -76,10 +76,9 @@ def expected_scores(
         spread = np.mean([draws[name] for draws in drawn], axis=0)
         without = np.mean([draws[name] for draws in left_out], axis=0)
         spread = widen(spread[~np.isnan(spread)] - np.nanmean(spread), without)
-        if own := spread.std():
-            spread = spread * np.hypot(np.sqrt(2), errors[name] / own if errors else 0.0)
-        elif errors:  # all rows are decided alike well: what is left is normal
-            spread = errors[name] * ndtri((np.arange(resamples) + 0.5) / resamples)
+        if not spread.size or np.ptp(spread) <= ALIKE:
+            continue
+        spread = spread * np.hypot(np.sqrt(2), errors[name] / spread.std() if errors else 0.0)
         ends = value + np.quantile(spread, [(1 - level) / 2, (1 + level) / 2])
         bounds[name] = np.clip(ends, 0.0, 1.0).tolist()
     return {**found, "intervals": bounds}

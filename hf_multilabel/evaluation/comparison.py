@@ -83,7 +83,8 @@ def compare_runs(
         metrics: Keys of `METRICS`, as `Resampler` takes them; None means all of those.
         k: Depths of the `_at_k` metrics.
         level: Confidence of the intervals.
-        resamples: Resamples B; no p-value is below 1 / (B + 1).
+        resamples: Resamples B; no p-value is below 1 / (B + 1), and none below 2^(1 - m) where the runs differ in m
+            rows: then the interval holds 0, too, unless its confidence allows that.
         method: Where the p-value comes from: `bootstrap` (how often the resampled difference, moved to mean 0, is as
             large) or `randomisation` (how often it is as large when each row's decisions change sides by a coin).
             Metrics of scores change sides with them; AUC and average precision, which rank rows against each other,
@@ -110,6 +111,7 @@ def compare_runs(
     ours, theirs = (run.whole() for run in runs)
     drawn = resample(runs, draw_weights(first, resamples, seed))
     left_out = resample(runs, leave_out(first, GROUPS))
+    differing = runs[0].rows_that_differ(runs[1])
     swapped = swap_rows(runs[0], runs[1], resamples, seed) if method == "randomisation" else {}
     found = {}
     for name in ours.keys() & theirs.keys():
@@ -124,7 +126,11 @@ def compare_runs(
         null = null[~np.isnan(null)]  # swaps may leave a run nothing that the metric counts
         # rounding must not make a difference out of equal ones
         extreme = np.count_nonzero(np.abs(null) >= abs(difference) - 1e-12)
-        p_value = (extreme + 1) / (len(null) + 1)
+        # a bootstrap of a few rows is too sure: if a coin had decided whose m rows are whose, as large by 2 of 2^m
+        by_chance = 2.0 ** min(0, 1 - differing[name])
+        p_value = max(by_chance, (extreme + 1) / (len(null) + 1))
+        if by_chance > 1 - level:
+            low, high = min(low, 0.0), max(high, 0.0)
         found[name] = Difference(ours[name], theirs[name], difference, float(low), float(high), p_value)
     return {name: found[name] for name in ours if name in found}
 

@@ -26,6 +26,7 @@ from hf_multilabel.evaluation.resampling import Resampler, draw_weights, leave_o
 
 # Groups of rows of the jackknife: enough to know a standard error to 5%.
 GROUPS = 200
+ALIKE = 1e-12  # resamples that differ by less are the same but for rounding
 
 
 def confidence_intervals(
@@ -57,8 +58,9 @@ def confidence_intervals(
         seed: Of the draws.
 
     Returns:
-        Name -> (low, high). A metric without a value here, or in any resample, is left out; so is what is always 0
-        because no label holds on any row.
+        Name -> (low, high). A metric without a value here, or in any resample, is left out. So is one that all
+        resamples agree on, for instance because all rows are decided rightly or no label holds on any: that does not
+        say how far other rows would move it, and an interval of no width would say that they would not.
 
     Raises:
         ValueError: If a metric is unknown or can't be resampled, or an argument leaves its range.
@@ -82,7 +84,7 @@ def confidence_intervals(
     intervals = {}
     for name, value in run.whole().items():
         drawn = draws[name][~np.isnan(draws[name])]  # a resample can miss all positives of a small split
-        if drawn.size and (outcome.targets.nnz or drawn.any()):  # else [0, 0] would say that it is sure
+        if drawn.size and np.ptp(drawn) > ALIKE:
             low, high = INTERVALS[method](value, drawn, level, left_out[name])
             intervals[name] = (float(low), float(high))
     return intervals

@@ -123,8 +123,10 @@ def metric_calls(
     for name in names:
         if name not in METRICS:
             raise ValueError(f"metrics: expected keys of METRICS, found {name!r}. {_meant(str(name))}")
-    _check_numbers("k", k, "whole numbers", lambda depth: depth >= 1, "1, 3, 5")
-    _check_numbers("betas", betas, "numbers", lambda beta: beta > 0, "0.5, 2")
+    _check_numbers(
+        "k", k, "whole numbers", lambda depth: isinstance(depth, (int, np.integer)) and int(depth) >= 1, "1, 3, 5"
+    )
+    _check_numbers("betas", betas, "numbers", lambda beta: 0 < beta <= 1e6, "0.5, 2")
     calls: list[tuple[str, str, tuple[float, ...]]] = []
     for name in names:
         if name.endswith("_at_k"):

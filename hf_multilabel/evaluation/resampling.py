@@ -118,6 +118,18 @@ class Resampler:
             self._sets[key] = (by_label(sets[0]), by_label(sets[1]))
         self._of_labels[shown] = (metric, parameters, key)
 
+    def rows_that_differ(self, other: Resampler) -> dict[str, int]:
+        """In how many rows another run of the same rows gives a metric something else: name to number."""
+        found = dict.fromkeys(self._of_curves.keys() & other._of_curves.keys(), self.outcome.rows)
+        for name in self._of_rows.keys() & other._of_rows.keys():
+            here, there = (run._columns[:, 2 * list(run._of_rows).index(name) :][:, :2] for run in (self, other))
+            found[name] = np.count_nonzero((here != there).any(axis=1))
+        by_sets = {
+            key: len(np.unique((self._sets[key][1] != other._sets[key][1]).indices))
+            for key in self._sets.keys() & other._sets.keys()
+        }
+        return found | {name: by_sets[key] for name, (_, _, key) in self._of_labels.items() if key in by_sets}
+
     def sums(self, weights: NDArray[np.float64]) -> Sums:
         """What the weighted rows add up to, (B, N)."""
         counts = {}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_multilabel.evaluation.averages import RowMetric
+from hf_multilabel.evaluation.averages import LabelMetric, RowMetric
 from hf_multilabel.evaluation.budget import SlotMetric
 from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.metrics import METRICS, metric_calls, needs_counts
@@ -20,6 +20,9 @@ from hf_multilabel.evaluation.outcomes import Counts, Outcome, as_label_counts
 from hf_multilabel.evaluation.ranking import shared_places
 from hf_multilabel.evaluation.slots import share_of_slot, top_pairs
 
+SUMMED = (LabelMetric, RowMetric, SlotMetric)
+# functions of nothing but how many rows, and how often each label holds
+COUNTED = ("rows", "rows_without_labels", "labels_without_positives", "head_labels", "torso_labels", "tail_labels")
 UNIT_BITS, HALF_BITS = 52, 26
 SHARES = float(1 << 32)
 
@@ -52,7 +55,8 @@ class Totals(Outcome):
 class StreamingMetrics:
     """The metrics of `evaluate_predictions` from batches of rows, as far as sums give them.
 
-    Left out is what needs all scores of a label, `curves.ALL_SCORES`.
+    Left out is what needs all scores of a label, `curves.ALL_SCORES`, and a function that was added to `METRICS`, which
+    may read any part of the rows. An added `RowMetric`, `LabelMetric` or `SlotMetric` is not.
 
     Args:
         labels: L.
@@ -90,12 +94,13 @@ class StreamingMetrics:
         self.labels, self.rows, self.training_rows = labels, 0, rows
         self.label_counts = as_label_counts(label_counts, rows, labels) if counted else None
         able = [name for name in METRICS if name not in ALL_SCORES and (counted or not needs_counts(name))]
+        able = [name for name in able if isinstance(METRICS[name], SUMMED) or name in COUNTED]
         self.calls = list(metric_calls(able if metrics is None else metrics, k, betas))
         for _, name, _ in self.calls:
-            if name in ALL_SCORES:
+            if name in ALL_SCORES or not (isinstance(METRICS[name], SUMMED) or name in COUNTED):
                 raise ValueError(
-                    f"metrics: expected some that sums over rows give, found {name!r}, which needs all scores of a "
-                    "label. Leave it out, or keep all scores."
+                    f"metrics: expected some that sums over rows give, found {name!r}, which needs all rows at once. "
+                    "Leave it out, or keep all scores."
                 )
             if name not in able:
                 raise ValueError(
@@ -164,7 +169,7 @@ class StreamingMetrics:
                 "labels. Build both alike."
             )
         counts = [np.asarray(state.label_counts) for state in (self, other)]  # of None, too
-        if self.training_rows != other.training_rows or not np.array_equal(*counts):
+        if self.training_rows != other.training_rows or not np.array_equal(counts[0], counts[1]):
             raise ValueError(
                 f"other: expected a state with the same label_counts and rows ({self.training_rows}), found others "
                 f"({other.training_rows} rows). Build both alike."

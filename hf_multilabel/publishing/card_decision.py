@@ -104,7 +104,7 @@ def describe_decision(decision: Mapping[str, Any], num_labels: int) -> dict[str,
         decision.get("objective", "fixed"), (f"{pretty(decision.get('objective'))}.", "Anything else.")
     )
     found = {
-        "Rule": [*_describe_rule(decision, num_labels), EMPTY[decision.get("empty", "allow")]],
+        "Rule": list(_describe_rule(decision, num_labels)),
         "Guarantee": [decision["risk"]["sentence"]] if decision.get("risk") else [],
         "Made for": [purpose, *_describe_options(decision)],
         "Not good for": [unfit],
@@ -127,7 +127,9 @@ def _describe_rule(decision: Mapping[str, Any], num_labels: int) -> Iterator[str
     if calibration := decision.get("calibration"):
         yield from _describe_calibration(calibration, num_labels)
     if rule == "top_k":
-        yield f"The {decision['top_k']} labels with the highest probabilities are predicted."
+        one = decision["top_k"] == 1
+        which = "label with the highest probability is" if one else "labels with the highest probabilities are"
+        yield f"The {decision['top_k']} {which} predicted."
     elif rule == "expected_f1":
         yield "A text gets the set of labels with the highest expected F1; there are no thresholds."
     else:
@@ -136,7 +138,10 @@ def _describe_rule(decision: Mapping[str, Any], num_labels: int) -> Iterator[str
         yield f"Of those, the {decision['top_k']} with the highest probabilities are kept."
     for key, word in (("min_labels", "at least"), ("max_labels", "at most")):
         if decision.get(key):
-            yield f"Every text gets {word} {decision[key]} labels."
+            noun = "label" if decision[key] == 1 else "labels"
+            yield f"Every text gets {word} {decision[key]} {noun}."
+    if rule != "top_k" and not decision.get("min_labels"):
+        yield EMPTY[decision.get("empty", "allow")]
 
 
 def _describe_calibration(calibration: Mapping[str, Any], num_labels: int) -> Iterator[str]:

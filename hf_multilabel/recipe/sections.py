@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from hf_multilabel.decisions.calibration import CALIBRATORS
 from hf_multilabel.decisions.constraints import SCOPES
 from hf_multilabel.decisions.cross_validation import COMBINE, MODES
+from hf_multilabel.decisions.evidence import WITHOUT_CUTS
 from hf_multilabel.decisions.fitting import check_guaranteed
 from hf_multilabel.decisions.options import OPTIONS
 from hf_multilabel.decisions.rare_labels import FALLBACKS
@@ -82,7 +83,7 @@ class DecisionSection(Section):
         description="Of balanced: with n validation positives, a label's own cut counts n / (n + shrinkage), "
         "the common one the rest; auto: chosen on these rows by cross-fitting; null: 1.",
     )
-    beta: number(gt=0) | None = Field(
+    beta: number(gt=0, le=1e6) | None = Field(
         None, description="Of the F-measures: how much more recall counts than precision; null: 1."
     )
     scope: one_of(SCOPES) | None = Field(
@@ -143,7 +144,15 @@ class DecisionSection(Section):
             problems.append(
                 ("min_labels", "null beside empty: abstain", show(self.min_labels), "change one of the two")
             )
-        if self.threshold != 0.5 and self.objective != "fixed":
+        if self.min_labels and self.top_k and self.min_labels > self.top_k:
+            problems.append(("min_labels", f"at most top_k {self.top_k}", show(self.min_labels), "lower it"))
+        if self.rule == "top_k" and self.empty == "abstain":
+            expected = "allow under the rule top_k, under which no text abstains"
+            problems.append(("empty", expected, show(self.empty), "change empty or rule"))
+        if self.threshold != 0.5 and self.rule in WITHOUT_CUTS:
+            expected = f"no cut under the rule {self.rule}, which uses none"
+            problems.append(("threshold", expected, show(self.threshold), "remove it"))
+        elif self.threshold != 0.5 and self.objective != "fixed":
             problems.append(("threshold", f"no cut: {self.objective} fits it", show(self.threshold), "remove it"))
         if self.rule == "expected_f1" and self.objective != "fixed":
             expected = "fixed under the rule expected_f1, which uses no cuts"
@@ -202,6 +211,9 @@ class DecisionSection(Section):
             ("objective", f"one that fits cuts beside cross_validation, not {self.objective}", self.objective)
             for _ in range(self.objective in UNFITTED and not self.calibration)
         ]
+        wrong += [("rule", "one that uses cuts, or a calibration, beside cross_validation", self.rule)] * (
+            self.rule == "top_k" and not self.calibration
+        )
         return [
             (key, expected, show(value.model_dump() if isinstance(value, Section) else value), "change one of the two")
             for key, expected, value in wrong

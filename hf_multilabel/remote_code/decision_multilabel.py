@@ -284,6 +284,8 @@ def _check_counts(decision: dict[str, Any], num_labels: int) -> None:
     least, most = decision["min_labels"] or 0, decision["max_labels"]
     if most is not None and least > most:
         raise _error("min_labels", f"at most max_labels={most}", least, "Lower it")
+    if decision["top_k"] is not None and least > decision["top_k"]:
+        raise _error("min_labels", f"at most top_k={decision['top_k']}", least, "Lower it")
     if least and decision["empty"] == "abstain":
         raise _error("min_labels", "null or 0 beside empty: abstain", least, "Abstain or fill up, not both")
 

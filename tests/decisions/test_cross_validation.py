@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 
 from hf_multilabel.data.splitting import kfold
+from hf_multilabel.deciding import tell_expected
 from hf_multilabel.decisions.cross_validation import average_cuts, cross_fit, pool_scores, take_rows
 from hf_multilabel.decisions.evidence import fit_with_evidence
 from hf_multilabel.decisions.rare_labels import SHRINKAGE, STRENGTHS, balanced, choose_shrinkage
@@ -216,11 +217,14 @@ def test_what_is_expected_is_what_other_rows_give(draws: int) -> None:
     assert abs(np.mean(optimism["balanced"])) < 0.02
 
 
-def test_what_fits_add_is_shown_where_all_rows_are_decided_rightly() -> None:
-    sets = sparse.csr_array(np.eye(6, dtype=bool))
+def test_rows_that_are_all_alike_do_not_tell_what_others_hold() -> None:
+    right, nothing = sparse.csr_array(np.eye(6, dtype=bool)), sparse.csr_array((6, 6), dtype=bool)
     errors = {"micro_f1": 0.1, "macro_f1": 0.1, "macro_f1_present": 0.1}
-    low, high = expected_scores([sets], sets, errors=errors)["intervals"]["micro_f1"]
-    assert (low, high) == (pytest.approx(1 - 1.96 * 0.1, abs=2e-3), 1)
+    for sets in (right, nothing):
+        found = expected_scores([sets], sets, errors=errors)
+        assert found["micro_f1"] == (sets is right)
+        assert "micro_f1" not in found["intervals"]
+        assert "no interval" in tell_expected(found)
 
 
 def test_expected_scores_refuse_what_is_no_confidence() -> None:

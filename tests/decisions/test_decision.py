@@ -55,6 +55,19 @@ def test_fixed_and_global_cuts_are_one_number_and_fixed_is_not_fitted(scored) ->
     assert isinstance(fit_decision(*scored, LABELS, "micro_f1")["thresholds"], float)
 
 
+def test_label_sets_of_counted_labels_rest_on_no_fitted_number(scored) -> None:
+    assert fit_decision(*scored, LABELS, "macro_f1", rule="top_k", top_k=1)["fitted_on"] is None
+    assert fit_decision(*scored, LABELS, "macro_f1", rule="threshold_top_k", top_k=1)["fitted_on"] == "validation"
+
+
+def test_a_rule_that_was_added_takes_options_of_its_own(scored, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mine(scores, held, *, height: float = 0.1) -> np.ndarray:
+        return np.full(scores.shape[1], height)
+
+    monkeypatch.setitem(THRESHOLD_RULES, "mine", mine)
+    assert set(fit_thresholds(*scored, "mine", height=0.7)) == {0.7}
+
+
 def test_options_are_evidence_and_common_cuts_one_number(scored) -> None:
     decision = fit_decision(*scored, LABELS, "recall_at_least", recall=0.8, scope="overall")
     assert decision["options"] == {"recall": 0.8, "scope": "overall"}

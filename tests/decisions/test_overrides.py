@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -65,6 +67,13 @@ def test_what_people_ask_for(given: dict[str, Any], stored: dict[str, Any], expe
     assert sets(given, **stored) == expected
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    names = ["a", "b"]
+    assert override_decision(default_decision(), names, threshold=np.float32(0.25))["thresholds"] == 0.25
+    found = override_decision(default_decision(), names, label_thresholds={"b": np.float32(0.25)})
+    assert json.dumps(found["thresholds"]) == "[0.5, 0.25]"
+
+
 def test_evidence_goes_with_the_cuts_it_is_about_and_the_calibration_stays() -> None:
     stored = {
         **default_decision(),
@@ -124,6 +133,8 @@ def test_other_label_sets_have_no_scores_that_were_measured_on_those_before() ->
         ({"label_thresholds": {"sprot": 0.3}}, r"expected a label of the model, found 'sprot'. Write sport"),
         ({"threshold": 1.5}, r"thresholds: expected one number in \[0, 1\]"),
         ({"threshold": float("nan")}, r"thresholds: expected one number in \[0, 1\]"),
+        ({"threshold": "0.3"}, r"thresholds: expected one number in \[0, 1\] .*found '0.3'"),
+        ({"threshold": 0.9, "top_k": 1, "min_labels": 3}, r"min_labels: expected at most top_k=1, found 3"),
         ({"rule": "top_k"}, r"rule: expected expected_f1, .* found 'top_k'\. Give top_k"),
         ({"rule": "expected_f1", "top_k": 2}, r"top_k: expected none beside the rule expected_f1"),
         ({"rule": "expected_f1", "threshold": 0.2}, r"threshold: expected none beside the rule expected_f1"),

@@ -448,6 +448,9 @@ def test_a_calibrated_decision_is_fitted_on_what_the_model_returns() -> None:
             r"rule: expected threshold beside risk, found 'top_k'",
         ),
         ({"risk": {"recall": 0.9}, "prevalence": {"label 0": 0.1}}, r"prevalence: expected null: the promise"),
+        ({"risk": {"recall": 0.9}, "objective": "macro"}, r"objective: expected one of .* found 'macro'"),
+        ({"risk": {"recall": 0.9}, "betta": 3}, r"options: expected .* under balanced, found 'betta'"),
+        ({"prevalence": {"label 0": 0.1}}, r"objective: expected fixed or cost_plug_in beside prevalence.*'balanced'"),
         (
             {"risk": {"precision": 0.9, "confidence": 0.9}, "empty": "at_least_one"},
             r"empty: expected allow or abstain beside risk, found 'at_least_one'",

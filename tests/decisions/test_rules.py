@@ -174,7 +174,7 @@ def test_levels_that_hold_many_scores_are_sorted_out() -> None:
         ("cost", {"false_positive_cost": 0}, "false_positive_cost: expected a number above 0"),
         ("cardinality", {"mean_labels": -1}, "mean_labels: expected a number above 0"),
         ("scut_fbr", {"fbr_fallback": "top"}, "fbr_fallback: expected one of never, highest"),
-        ("micro_f1", {"beta": 0}, "beta: expected a number above 0, found 0"),
+        ("micro_f1", {"beta": 0}, "beta: expected a number above 0, at most a million, found 0"),
         ("balanced", {"beta": 2}, "beta: expected the objective micro_f1 or macro_f1 or samples_f1"),
         (
             "macro_f1",

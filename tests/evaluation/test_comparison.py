@@ -52,6 +52,33 @@ def test_equal_runs_differ_as_rarely_as_promised(method: str) -> None:
     assert 0.4 <= np.median(p_values) <= 0.6
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8])
+def test_few_rows_that_all_differ_alike_are_no_evidence(rows: int) -> None:
+    """However few, resamples of them are all the same: p was 1 / (B + 1), the interval [1, 1]."""
+    truth = np.ones((rows, 1), bool)
+    found = compare_runs(Outcome(None, ~truth, truth), Outcome(None, truth, truth), ["micro_f1", "subset_accuracy"])
+    for difference in found.values():
+        assert difference.difference == 1
+        assert difference.p_value == max(2.0 ** (1 - rows), 1 / 1001)
+        assert (difference.low == 0) == (rows <= 5)
+
+
+def test_only_rows_that_differ_count() -> None:
+    truth = np.ones((200, 1), bool)
+    some, scores = truth.copy(), np.full((200, 1), 0.9)
+    some[:4] = False
+    first, second = Outcome(scores, some, truth), Outcome(scores - 0.1, truth, truth)
+    found = compare_runs(first, second, ["micro_f1", "subset_accuracy", "macro_f1"], resamples=200)
+    assert all(difference.p_value >= 2**-3 and difference.low <= 0 for difference in found.values())
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5])
+def test_equal_runs_of_few_rows_differ_as_rarely_as_promised(rows: int) -> None:
+    runs = [make_runs(rows, 0.0, seed) for seed in range(60)]
+    found = [compare_runs(*pair, ["micro_f1", "precision_at_k"], k=[1], resamples=50) for pair in runs]
+    assert all(difference.p_value > 0.05 for differences in found for difference in differences.values())
+
+
 def test_randomisation_equals_all_swaps() -> None:
     first, second = make_runs(7, 1.0, 3)
     truth, ours, theirs = (sets.toarray() for sets in (first.targets, first.predictions, second.predictions))

@@ -370,6 +370,8 @@ def test_inputs_are_left_alone() -> None:
         ({"metrics": ["micro_f_beta"]}, "betas: expected numbers above 0, which micro_f_beta needs, found none"),
         ({"k": 3}, r"k: expected a list of whole numbers above 0, found 3. Write \[3\]"),
         ({"k": [0]}, r"k: expected whole numbers above 0, found \[0\]"),
+        ({"k": [2.5]}, r"k: expected whole numbers above 0, found \[2.5\]"),
+        ({"betas": [float("inf")]}, r"betas: expected numbers above 0, found \[inf\]"),
         ({"betas": [0.0]}, r"betas: expected numbers above 0, found \[0.0\]"),
         ({"metrics": ["psp_at_k"]}, "label_counts: expected the training texts .* psp_at_k needs, found None"),
         ({"metrics": ["tail_labels"]}, "label_counts: expected the training texts .* tail_labels needs, found None"),

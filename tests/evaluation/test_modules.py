@@ -84,6 +84,30 @@ def test_a_module_loads_from_its_file_without_a_network(tmp_path, monkeypatch) -
     assert (found["micro_f1"], found["macro_f1"]) == pytest.approx((0.8, 2 / 3))
 
 
+@pytest.mark.parametrize(
+    ("form", "wrong", "match"),
+    [
+        ("multi_hot", [[0.7, 0.2], [0.9, 0.6]], "predictions: expected 0 or 1, found 0.7"),
+        ("ids", [[0.7], [1]], "predictions: expected label ids, found 0.7"),
+    ],
+)
+def test_scores_are_not_taken_for_label_sets(form: str, wrong: list, match: str) -> None:
+    """A cast to whole numbers made 0 of each, and F1 of 0."""
+    right = [[1, 0], [1, 1]] if form == "multi_hot" else [[0], [0, 1]]
+    with pytest.raises(ValueError, match=match):
+        MultiLabelF1(form, num_labels=2).compute(predictions=wrong, references=right)
+    with pytest.raises(ValueError, match=match.replace("predictions", "references")):
+        MultiLabelF1(form, num_labels=2).compute(predictions=right, references=wrong)
+
+
+@pytest.mark.parametrize("kind", [MultiLabelF1, MultiLabelAtK])
+def test_another_number_of_labels_than_there_are_is_refused(kind: type[MultiLabelMetric]) -> None:
+    sets = [[1, 0], [1, 1]]
+    given = {"prediction_scores": [[0.9, 0.1], [0.8, 0.7]]} if kind.takes_scores else {"predictions": sets}
+    with pytest.raises(ValueError, match="num_labels: expected 2, as .* have it, found 7"):
+        kind("multi_hot", num_labels=7).compute(references=sets, **given)
+
+
 def test_wrong_inputs_are_named() -> None:
     with pytest.raises(ValueError, match="config_name: expected one of ids, multi_hot, found 'dense'"):
         MultiLabelF1("dense")

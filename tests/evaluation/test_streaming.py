@@ -98,6 +98,16 @@ def test_what_no_state_can_give_is_refused(kwargs: dict, message: str) -> None:
         StreamingMetrics(3, **kwargs)
 
 
+def test_a_function_that_was_added_is_left_out_for_it_may_read_any_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "mean_probability", lambda outcome: float(outcome.probs.mean()))
+    state = StreamingMetrics(2)
+    state.update([[0.5, 0.7]], [[0, 1]], [[0, 1]])
+    assert "mean_probability" not in state.compute()
+    assert evaluate_predictions([[0.5, 0.7]], [[0, 1]], [[0, 1]])["mean_probability"] == pytest.approx(0.6)
+    with pytest.raises(ValueError, match="found 'mean_probability', which needs all rows at once"):
+        StreamingMetrics(2, metrics=["mean_probability"])
+
+
 def test_unlike_states_and_empty_ones_are_refused() -> None:
     state = StreamingMetrics(3)
     with pytest.raises(ValueError, match="rows: expected some, found none"):

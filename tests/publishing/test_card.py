@@ -258,7 +258,9 @@ def test_every_objective_and_rule_has_its_words() -> None:
         ({"rule": "top_k", "top_k": 5}, "The 5 labels with the highest probabilities are predicted."),
         ({"rule": "threshold_top_k", "top_k": 5}, "Of those, the 5 with the highest probabilities are kept."),
         ({"empty": "at_least_one"}, "A text none of whose labels passes gets the one that comes closest."),
-        ({"max_labels": 3}, "Every text gets at most 3 labels."),
+        ({"max_labels": 3}, "Every text gets at most 3 labels. A text may get no label at all."),
+        ({"min_labels": 1}, "Every text gets at least 1 label."),
+        ({"rule": "top_k", "top_k": 1}, "The 1 label with the highest probability is predicted."),
         ({"risk": {"sentence": "Guaranteed: 0.9."}, "objective": "risk"}, "Guaranteed: 0.9. A promise: the threshold"),
         ({"in_sample": {"macro_f1": 0.9, "x": 1}}, "On the fitted rows themselves, which flatters: macro F1 0.9000."),
         (
@@ -309,6 +311,21 @@ def test_every_objective_and_rule_has_its_words() -> None:
 def test_the_decision_is_told_in_words(changes: dict, sentence: str) -> None:
     decision = {"rule": "threshold", "thresholds": 0.5, "empty": "allow", "objective": "fixed"} | changes
     assert sentence in " ".join(word for sentences in describe_decision(decision, 3).values() for word in sentences)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rule": "top_k", "top_k": 2}, {"min_labels": 1}, {"rule": "expected_f1", "min_labels": 1}]
+    + [
+        {"rule": "top_k", "top_k": 1, "empty": "at_least_one"},
+        {"rule": "threshold_top_k", "top_k": 2, "min_labels": 1},
+    ],
+)
+def test_where_no_set_is_empty_nothing_is_said_of_empty_ones(changes: dict) -> None:
+    decision = {"rule": "threshold", "thresholds": 0.5, "empty": "allow", "objective": "fixed"} | changes
+    rule = " ".join(describe_decision(decision, 3)["Rule"])
+    assert "no label at all" not in rule
+    assert "comes closest" not in rule
 
 
 def test_empty_facts_leave_their_sections_out(trained: Trained) -> None:

@@ -30,7 +30,8 @@ class MultiLabelMetric(evaluate.Metric, ABC):
 
     Args:
         config_name: Form of the label sets, `ids` (default) or `multi_hot`.
-        num_labels: L; needed for `ids` without scores, where the labels that no row has must be known.
+        num_labels: L; needed for `ids` without scores, where the labels that no row has must be known; elsewhere only
+            checked.
         k: Depths of the `_at_k` metrics.
         betas: Weights of recall in the `_f_beta` metrics.
         label_counts: Training texts of each label, for the metrics that weigh labels by frequency.
@@ -66,7 +67,7 @@ class MultiLabelMetric(evaluate.Metric, ABC):
         """Keys of `METRICS` that the module reports."""
 
     def _info(self) -> evaluate.MetricInfo:
-        label_set = SequenceFeature(Value("int64"))
+        label_set = SequenceFeature(Value("float64"))  # of whole numbers a cast would make what it is given, unseen
         given = (
             ("prediction_scores", SequenceFeature(Value("float64")))
             if self.takes_scores
@@ -82,12 +83,13 @@ class MultiLabelMetric(evaluate.Metric, ABC):
     def _compute(
         self,
         *,
-        references: Sequence[Sequence[int]],
-        predictions: Sequence[Sequence[int]] | None = None,
+        references: Sequence[Sequence[float]],
+        predictions: Sequence[Sequence[float]] | None = None,
         prediction_scores: Sequence[Sequence[float]] | None = None,
     ) -> dict[str, float | int]:
         if self.takes_scores:
             probs = np.array(prediction_scores, np.float64)
+            self._check_num_labels(probs.shape[-1], "prediction_scores")
             targets = self._label_sets(references, probs.shape[-1], "references")
             outcome = Outcome(probs, targets, targets, self.label_counts, self.training_rows)
         else:
@@ -97,9 +99,10 @@ class MultiLabelMetric(evaluate.Metric, ABC):
             outcome = Outcome(None, decided, targets, self.label_counts, self.training_rows)
         return evaluate_outcome(outcome, self.k, self.reported, self.betas)
 
-    def _count_labels(self, references: Sequence[Sequence[int]]) -> int:
+    def _count_labels(self, references: Sequence[Sequence[float]]) -> int:
         """L of label sets that come without scores."""
         if self.config_name == "multi_hot":
+            self._check_num_labels(len(references[0]), "references")
             return len(references[0])
         if self.num_labels is None:
             raise ValueError(
@@ -108,15 +111,26 @@ class MultiLabelMetric(evaluate.Metric, ABC):
             )
         return self.num_labels
 
-    def _label_sets(self, given: Sequence[Sequence[int]], labels: int, where: str) -> Any:
+    def _check_num_labels(self, found: int, where: str) -> None:
+        if self.num_labels not in (None, found):
+            raise ValueError(
+                f"num_labels: expected {found}, as {where} have it, found {self.num_labels}. Leave it out."
+            )
+
+    def _label_sets(self, given: Sequence[Sequence[float]], labels: int, where: str) -> Any:
         """Label sets as an array or matrix of shape (N, L).
 
         Raises:
-            ValueError: If an id is not below L.
+            ValueError: If an id is no whole number or not below L.
         """
         if self.config_name == "multi_hot":
             return as_label_sets(given, (len(given), labels), where)
-        ids = np.array([label for row in given for label in row], np.int64)
+        numbers = np.array([label for row in given for label in row], np.float64)
+        ids = numbers.astype(np.int64)
+        if (wrong := numbers[numbers != ids]).size:
+            raise ValueError(
+                f"{where}: expected label ids, found {wrong[0]:g}. Decide before: ids or 0 and 1, no scores."
+            )
         if ids.size and not 0 <= ids.min() <= ids.max() < labels:
             wrong = ids[(ids < 0) | (ids >= labels)][0]
             raise ValueError(f"{where}: expected label ids from 0 to {labels - 1}, found {wrong}. Check num_labels.")
