@@ -157,8 +157,8 @@ def kfold(label_matrix: ArrayLike | csr_matrix, k: int, seed: int = 0) -> list[t
         [2, 2]
     """
     rows = np.shape(label_matrix)[0]
-    if not 2 <= k <= rows:
-        raise ValueError(f"k: expected 2 to {rows} folds for {rows} rows, found {k}. Choose fewer folds.")
+    if not isinstance(k, (int, np.integer)) or not 2 <= k <= rows:
+        raise ValueError(f"k: expected 2 to {rows} folds for {rows} rows, found {k!r}. Choose another number.")
     folds = iterative_stratification(label_matrix, [1 / k] * k, seed)
     return [(np.setdiff1d(np.arange(rows), held_out, assume_unique=True), held_out) for held_out in folds]
 

@@ -76,7 +76,10 @@ def as_label_sets(values: Any, shape: tuple[int, ...], where: str) -> sparse.csr
         ValueError: If rows differ in length, the shape differs from `shape` or a value is neither 0 nor 1.
     """
     if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu().to_dense()
+        values = (values.float() if values.is_floating_point() else values).numpy()  # numpy knows no bfloat16
+    if np.ma.is_masked(values):
+        raise ValueError(f"{where}: expected 0 or 1 everywhere, found masked values. Leave those rows or labels out.")
     step = f"Lists of names become that by MultiLabelBinarizer(classes=labels).fit_transform({where}) of scikit-learn."
     held = values.tocsr() if sparse.issparse(values) else _as_array(values, where, f"0 or 1 of shape {shape}", step)
     if held.shape != tuple(shape):

@@ -106,9 +106,9 @@ def test_fractions_that_are_none(fractions: list[float]) -> None:
         iterative_stratification(skewed(10, 2), fractions)
 
 
-@pytest.mark.parametrize("k", [1, 11])
+@pytest.mark.parametrize("k", [1, 11, 2.0, "5"])
 def test_folds_that_do_not_fit(k: int) -> None:
-    with pytest.raises(ValueError, match=f"k: expected 2 to 10 folds for 10 rows, found {k}"):
+    with pytest.raises(ValueError, match=f"k: expected 2 to 10 folds for 10 rows, found {k!r}"):
         kfold(skewed(10, 2), k)
 
 

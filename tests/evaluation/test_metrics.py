@@ -291,6 +291,8 @@ def test_sparse_dense_and_tensor_inputs_agree() -> None:
     assert evaluate_predictions(probs, predictions.astype(int), sparse.coo_matrix(targets.astype(float))) == expected
     tensors = torch.from_numpy(probs), torch.from_numpy(predictions), torch.from_numpy(targets).float()
     assert evaluate_predictions(*tensors) == expected
+    for truth in (tensors[2].bfloat16(), tensors[2].to_sparse()):
+        assert evaluate_predictions(*tensors[:2], truth) == expected
 
 
 def test_stored_zeros_and_repeats_are_no_labels() -> None:
@@ -360,6 +362,10 @@ def test_inputs_are_left_alone() -> None:
         ({"targets": np.array([[2, 0]])}, "targets: expected 0 or 1, found 2 at row 0, label 0"),
         ({"targets": sparse.csr_matrix([[0, 2]])}, "targets: expected 0 or 1, found 2 at row 0, label 1"),
         ({"targets": [["a"], ["a", "b"]]}, r"targets: expected 0 or 1 of shape \(1, 2\), .* MultiLabelBinarizer"),
+        (
+            {"targets": np.ma.masked_array([[1, 0]], [[True, False]])},
+            "targets: expected 0 or 1 everywhere, found masked values",
+        ),
         ({"metrics": ["micro_f"]}, "metrics: expected keys of METRICS, found 'micro_f'. Did you mean micro_f1?"),
         ({"metrics": ["macro-f1"]}, "found 'macro-f1'. Did you mean macro_f1?"),
         ({"metrics": ["auc"]}, "found 'auc'. Did you mean macro_auc, macro_auc_skipped, micro_auc?"),
