@@ -27,7 +27,8 @@ def balanced(scores: Scores, held: sparse.csr_array, *, shrinkage: float | str =
 
     1. Own cut: the one that adds most to the expected micro- plus macro-F1 under calibrated probabilities, see
        `expected_cuts`: all rows of a label have a say in it, where the best cut of the rows themselves would hang on a
-       few positives.
+       few positives. A label for which none is worth anything keeps the global cut: that is mostly said of labels with
+       one or two positives, of which little is known, and to close them costs both (docs/decisions.md).
     2. Shrinkage: on the logit scale a label with n positives goes n / (n + c) of the way from the global micro-F1 cut
        to its own, c being `shrinkage`; infinity gives `micro_f1`, `auto` what `choose_shrinkage` finds. The cut then
        keeps `MARGIN` or half the gap, if that is less, from the scores around it.
@@ -49,7 +50,10 @@ def balanced(scores: Scores, held: sparse.csr_array, *, shrinkage: float | str =
 def shared_and_own(scores: Scores, held: sparse.csr_array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The global cut and each label's own, where `balanced` starts from: (L,), (L,)."""
     shared = micro_f1(scores, held)
-    return shared, expected_cuts(scores, held) if _known(scores, shared) else shared
+    if not _known(scores, shared):
+        return shared, shared
+    own = expected_cuts(scores, held)
+    return shared, np.where(own < 1, own, shared)
 
 
 def draw_cuts(

@@ -27,7 +27,7 @@ PURPOSES: dict[str, tuple[str, str]] = {
     ),
     "balanced": (
         "The best mean of micro F1 and macro F1, both estimated from calibrated probabilities: a label with many "
-        "fitted rows has its own threshold, one with few stays near the common one, or is closed where none would pay.",
+        "fitted rows has its own threshold, one with few, or none that would pay, stays near the common one.",
         "A fixed precision or recall: neither was asked for, and labels differ in both.",
     ),
     "samples_f1": (

@@ -70,6 +70,7 @@ def test_macro_f1_equals_brute_force(case: tuple[np.ndarray, np.ndarray]) -> Non
 def slow_balanced(probs: np.ndarray, targets: np.ndarray, shrinkage: float) -> np.ndarray:
     """`balanced` by its description, from each label's own cut, before cuts keep their distance."""
     shared, own = micro_cut(probs, targets), expected_cuts(probs, sparse.csr_array(targets))
+    own = [shared if cut == 1 else cut for cut in own]
     cuts = []
     for label, positives in enumerate(targets.sum(axis=0)):
         far, near = (math.log(p / (1 - p)) for p in np.clip([own[label], shared], 1e-7, 1 - 1e-7))
