@@ -184,7 +184,7 @@ def comparison_table(
         table.add_column(name, justify="left" if name == "metric" else "right")
     for metric in SHOWN_METRICS:
         if found := differences.get(metric):
-            span = f"{found['difference']:+.4f} \\[{found['low']:+.4f}, {found['high']:+.4f}]"
+            span = f"{found['difference']:+.4f} \\[{found['low']:+.3f}, {found['high']:+.3f}]"
             values = (f"{found['first']:.4f}", f"{found['second']:.4f}")
             name = f"{metric} (lower is better)" if metric in LOWER_IS_BETTER else metric
             table.add_row(name, *values, span, f"{found['p_value']:.3f}")

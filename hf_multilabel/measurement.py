@@ -276,7 +276,8 @@ def as_typed(finding: Finding) -> Finding:
         'set data.duplicates: warn (add data.duplicates=warn to the command)'
     """
     if (wanted := DECISION_KEY.search(finding.where)) and finding.fix.startswith("write "):
-        return replace(finding, fix=f"add {wanted[1]}=VALUE to the command")
+        value = "null" if finding.what.startswith("expected null") else "VALUE"
+        return replace(finding, fix=f"add {wanted[1]}={value} to the command")
     keys = [key for key in KEY.finditer(finding.fix) if not finding.fix[key.end() :].startswith("=")]
     typed = " ".join(f"{key[1]}={key[2] or 'VALUE'}" for key in keys)
     return replace(finding, fix=f"{finding.fix} (add {typed} to the command)") if typed else finding

@@ -431,6 +431,8 @@ def test_fixes_name_options_that_are_not_the_ones_just_typed(
     assert "found test; fix: give --split test" in capsys.readouterr().err
     assert cli.call(["tune", model, str(source), "--objective", "precision_at_least"]) == 2
     assert "found null; fix: add decision.precision=VALUE to the command" in capsys.readouterr().err
+    assert cli.call(["tune", model, str(source), "decision.objective=micro_f1"]) == 2
+    assert "fix: add decision.shrinkage=null to the command" in capsys.readouterr().err
     assert cli.call(["predict", model, str(source), "--output", str(tmp_path / "out.xlsx")]) == 2
     assert "C208" in capsys.readouterr().err
     assert cli.call(["inspect", "quickstart", "data.label_delimiter=,"]) == 2
