@@ -147,7 +147,7 @@ def tell_expected(expected: Mapping[str, Any]) -> str:
     """What a decision will score, in words.
 
     Example:
-        >>> tell_expected({"micro_f1": 1.0, "macro_f1": 0.425, "intervals": {"macro_f1": [0.143, 0.676]}})[33:]
+        >>> tell_expected({"micro_f1": 1.0, "macro_f1": 0.425, "intervals": {"macro_f1": [0.143, 0.676]}})[32:]
         'micro-F1 1.000 (no interval: the rows are all alike in it), macro-F1 0.425 (95%: 0.143 to 0.676)'
     """
     scores = []
