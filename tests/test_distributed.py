@@ -43,7 +43,8 @@ def launch(folder: Path, backbone: Path, processes: int, batch: int, accumulatio
 @pytest.fixture(scope="module")
 def runs(tiny_backbone_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("distributed")
-    plans = {"1 process, 4 x 1": (1, 4, 1), "1 process, 2 x 2": (1, 2, 2), "1 process, 1 x 4": (1, 1, 4)}
+    # one process that accumulates: tests/training/test_trainer.py
+    plans = {"1 process, 4 x 1": (1, 4, 1)}
     plans |= {"2 processes, 2 x 1": (2, 2, 1), "2 processes, 1 x 2": (2, 1, 2)}
     return {name: launch(folder / name.replace(" ", "-"), tiny_backbone_folder, *plan) for name, plan in plans.items()}
 
