@@ -113,7 +113,7 @@ class UnlabelledTexts:
         note(f"estimating prevalences from {len(there):,} texts of {self.file}")
         found = fit_prevalence(logits, targets, there, recipe.decision.calibration)
         if not found.known(labels):
-            expected = f"expected a label that {TELLING} labelled rows have and {TELLING} lack"
+            expected = f"expected a label that {TELLING} labelled rows have and {TELLING} lack, with scores that differ"
             what = f"{expected}, found none in {len(logits):,} rows"
             raise InputError(Finding("D125", self.file, what, "label more rows, or leave out --unlabelled"))
         show(prevalence_table(found.lines(labels), len(logits), len(there), self.file), asked=True)
@@ -121,7 +121,8 @@ class UnlabelledTexts:
         if same := int(((found.low <= found.labelled) & (found.labelled <= found.high)).sum()):
             note(f"{same:,} of {len(known):,} intervals hold the labelled share: more texts would tell the two apart")
         if missing := len(labels) - len(known):
-            note(f"{missing:,} labels keep their share: an estimate takes {TELLING} labelled rows with one and without")
+            needed = f"{TELLING} labelled rows with one and without, and scores that differ"
+            note(f"{missing:,} labels keep their share: an estimate takes {needed}")
         evidence = {"file": self.file, "texts": len(there), "estimated": known, "intervals": found.intervals(labels)}
         changed = recipe.decision.model_copy(update={"prevalence": known})
         return replace(recipe, decision=changed), {"prevalence": evidence}
