@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from hf_multilabel.evaluation.averages import LabelMetric, RowMetric
 from hf_multilabel.evaluation.budget import SlotMetric
-from hf_multilabel.evaluation.curves import ALL_SCORES
 from hf_multilabel.evaluation.metrics import METRICS, metric_calls, needs_counts
 from hf_multilabel.evaluation.outcomes import Counts, Outcome, as_label_counts
 from hf_multilabel.evaluation.ranking import shared_places
@@ -93,11 +92,11 @@ class StreamingMetrics:
         counted = label_counts is not None
         self.labels, self.rows, self.training_rows = labels, 0, rows
         self.label_counts = as_label_counts(label_counts, rows, labels) if counted else None
-        able = [name for name in METRICS if name not in ALL_SCORES and (counted or not needs_counts(name))]
-        able = [name for name in able if isinstance(METRICS[name], SUMMED) or name in COUNTED]
+        summed = [name for name, metric in METRICS.items() if isinstance(metric, SUMMED) or name in COUNTED]
+        able = [name for name in summed if counted or not needs_counts(name)]
         self.calls = list(metric_calls(able if metrics is None else metrics, k, betas))
         for _, name, _ in self.calls:
-            if name in ALL_SCORES or not (isinstance(METRICS[name], SUMMED) or name in COUNTED):
+            if name not in summed:
                 raise ValueError(
                     f"metrics: expected some that sums over rows give, found {name!r}, which needs all rows at once. "
                     "Leave it out, or keep all scores."
