@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -178,8 +178,9 @@ def _spread_of_cuts(
     found: dict[str, Any] = {}
     if options.get("shrinkage") == "auto":
         # chosen once: a choice a resample would cost twenty times as much; from the counts the cuts were fitted with
-        hidden = isinstance(probs, TopScores) and not decision["exact"]
-        counted = replace(cast(TopScores, probs), unstored_at_floor=True) if hidden else probs
+        counted = probs
+        if isinstance(probs, TopScores) and not decision["exact"]:
+            counted = replace(probs, unstored_at_floor=True)
         found["shrinkage"] = options["shrinkage"] = choose_shrinkage(counted, held)
     if resamples == 0:
         return found

@@ -24,7 +24,7 @@ from hf_multilabel.evaluation.calibration import classwise_ece
 from hf_multilabel.remote_code.decision_multilabel import check_decision, default_decision, probabilities
 
 # How sets are made, and of which rows: what no objective takes
-OF_SETS = ("rule", "empty", "min_labels", "max_labels", "top_k", "row_ids")
+SET_OPTIONS = ("rule", "empty", "min_labels", "max_labels", "top_k", "row_ids")
 
 
 def fit_from_logits(
@@ -77,7 +77,7 @@ def fit_from_logits(
     fitted = judged = np.arange(len(scores))
     if risk is not None:
         check_guaranteed({**default_decision(), **options}, risk, prevalence)
-        given = {name: value for name, value in options.items() if name not in OF_SETS and value is not None}
+        given = {name: value for name, value in options.items() if name not in SET_OPTIONS and value is not None}
         check_options(objective, given)  # used or not
         fitted, judged = divide_rows(len(scores), risk, calibration)
     method = calibration or ("prior_shift" if prevalence else None)
@@ -172,7 +172,7 @@ def halves(rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options that say how sets are made, without those of the objective that is not used."""
-    return {name: options[name] for name in OF_SETS if name in options}
+    return {name: options[name] for name in SET_OPTIONS if name in options}
 
 
 def _calibrate(
